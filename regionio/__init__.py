@@ -1,0 +1,49 @@
+"""Read regions of whole slides and volumes in batches.
+
+>>> import regionio
+>>> with regionio.open("tests/data/CMU-1-Small-Region.svs") as slide:
+...     patch = slide.read_region((1000, 1000), (224, 224))
+>>> patch.shape
+(224, 224, 3)
+"""
+
+from __future__ import annotations
+
+from regionio._cache import CacheStats, TileCache, cache
+from regionio._errors import (
+    ChangedFileError,
+    ClosedError,
+    CorruptFileError,
+    DecodeError,
+    DeviceError,
+    RegionIOError,
+    UnsupportedFormatError,
+)
+from regionio._image import Image, LevelInfo, open
+from regionio._index import SceneInfo
+from regionio._loader import Loader
+from regionio._region import Region
+from regionio.engines.stats import ReadStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CacheStats",
+    "ChangedFileError",
+    "ClosedError",
+    "CorruptFileError",
+    "DecodeError",
+    "DeviceError",
+    "Image",
+    "LevelInfo",
+    "Loader",
+    "ReadStats",
+    "Region",
+    "RegionIOError",
+    "SceneInfo",
+    "TileCache",
+    "UnsupportedFormatError",
+    "__version__",
+    "cache",
+    "open",
+]

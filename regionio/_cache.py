@@ -1,0 +1,256 @@
+"""Decoded tiles that are likely to be used again: one byte budget for the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._index import TileTable
+
+__all__ = ["CacheStats", "Claim", "ReuseHistory", "TileCache", "cache"]
+
+DEFAULT_CAPACITY_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What the cache did since it was last cleared.
+
+    Parameters
+    ----------
+    hits, misses
+        Tiles that were found, and that were not.
+    nbytes, capacity
+        Bytes held now, and at most.
+    tiles
+        Tiles held now.
+    """
+
+    hits: int
+    misses: int
+    nbytes: int
+    capacity: int
+    tiles: int
+
+
+class Claim:
+    """One tile's decode, which others may wait for."""
+
+    __slots__ = ("_done", "_pixels")
+
+    def __init__(self) -> None:
+        self._done: threading.Event | None = None  # made by the first who waits
+        self._pixels: NDArray[Any] | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits."""
+        return self._done is not None
+
+    def expect(self) -> None:
+        """Say that the caller is going to wait. Call it under the cache's lock."""
+        if self._done is None:
+            self._done = threading.Event()
+
+    def settle(self, pixels: NDArray[Any] | None) -> None:
+        """Hand the pixels to whoever waits; None if they could not be had."""
+        if self._done is not None:
+            self._pixels = pixels
+            self._done.set()
+
+    def wait(self) -> NDArray[Any] | None:
+        """Return the pixels once they are there."""
+        assert self._done is not None
+        self._done.wait()
+        return self._pixels
+
+
+class TileCache:
+    """Least recently used decoded tiles within a byte budget; safe in many threads.
+
+    Parameters
+    ----------
+    capacity
+        Most bytes to hold; 0 keeps nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiles = TileCache(capacity=1000)
+    >>> tiles.claim([("slide", 7)])
+    [None]
+    >>> tiles.fulfil(("slide", 7), np.zeros((10, 10), np.uint8), keep=True)
+    >>> tiles.stats.nbytes
+    100
+    """
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY_BYTES) -> None:
+        self._lock = threading.Lock()
+        self._tiles: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+        self._claims: dict[Hashable, Claim] = {}
+        self._capacity = capacity
+        self._nbytes = self._hits = self._misses = 0
+
+    @property
+    def capacity(self) -> int:
+        """Most bytes to hold. Setting it drops what no longer fits."""
+        return self._capacity
+
+    @capacity.setter
+    def capacity(self, capacity: int) -> None:
+        if capacity < 0:
+            msg = f"a cache's capacity is 0 bytes or more, not {capacity}"
+            raise ValueError(msg)
+        with self._lock:
+            self._capacity = capacity
+            self._evict()
+
+    @property
+    def stats(self) -> CacheStats:
+        """Counts since the last `clear`."""
+        with self._lock:
+            return CacheStats(
+                self._hits, self._misses, self._nbytes, self._capacity, len(self._tiles)
+            )
+
+    def clear(self) -> None:
+        """Drop all tiles and set the counts to zero."""
+        with self._lock:
+            self._tiles.clear()
+            self._nbytes = self._hits = self._misses = 0
+
+    def claim(self, keys: Sequence[Hashable]) -> list[NDArray[Any] | Claim | None]:
+        """Look tiles up, and take on those that nobody decodes yet.
+
+        Parameters
+        ----------
+        keys
+            What identifies each tile, each once.
+
+        Returns
+        -------
+        list
+            For each key its pixels, or the claim of another thread that decodes it now, or None:
+            the caller must decode it and call `fulfil`, whatever happens.
+        """
+        found: list[NDArray[Any] | Claim | None] = []
+        with self._lock:
+            for key in keys:
+                pixels = self._tiles.get(key)
+                if pixels is not None:
+                    self._tiles.move_to_end(key)
+                    found.append(pixels)
+                elif (claim := self._claims.get(key)) is not None:
+                    claim.expect()
+                    found.append(claim)
+                else:
+                    self._claims[key] = Claim()
+                    found.append(None)
+            missing = sum(item is None for item in found)
+            self._misses += missing
+            self._hits += len(keys) - missing
+        return found
+
+    def fulfil(self, key: Hashable, pixels: NDArray[Any] | None, *, keep: bool = False) -> None:
+        """Hand over a claimed tile's pixels, or None where decoding failed.
+
+        Parameters
+        ----------
+        key
+            A key that `claim` gave to the caller.
+        pixels
+            Must not change after this call if it is kept; else it is copied for those who wait.
+        keep
+            Whether to hold it for later.
+        """
+        with self._lock:
+            claim = self._claims.pop(key)
+            if pixels is not None and keep and pixels.nbytes <= self._capacity:
+                self._tiles[key] = pixels
+                self._nbytes += pixels.nbytes
+                self._evict()
+        if claim.awaited:
+            claim.settle(pixels if keep or pixels is None else pixels.copy())
+
+    def _evict(self) -> None:
+        while self._nbytes > self._capacity:
+            _, pixels = self._tiles.popitem(last=False)
+            self._nbytes -= pixels.nbytes
+
+
+class ReuseHistory:
+    """Whether the tiles of a level come again soon enough for a cache to hold them.
+
+    A job that never comes back to a tile (a sparse sample of a large slide) must not pay for
+    keeping tiles. So each tile's last use is noted, counted in bytes decoded since, and tiles are
+    kept once enough of them were seen to come back within the cache's capacity.
+
+    Parameters
+    ----------
+    tiles
+        Number of tiles of the level.
+    """
+
+    WORTH_KEEPING = 0.05
+    MEMORY_TILES = 512
+
+    def __init__(self, tiles: int) -> None:
+        self._last_use = np.full(tiles, -1, dtype=np.int64)
+        self._clock = 0
+        self._share = 0.0
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, table: TileTable) -> ReuseHistory:
+        """Return the history of a level's tiles in this process."""
+        history = _histories.get(table)
+        if history is None:
+            history = _histories[table] = cls(len(table.offset))
+        return history
+
+    def note(
+        self, tile: NDArray[np.int64], tile_bytes: int, used_up: NDArray[np.bool_], capacity: int
+    ) -> NDArray[np.bool_]:
+        """Note that tiles are used now and return which of them are worth keeping.
+
+        Parameters
+        ----------
+        tile
+            ``int64[n]``, their numbers.
+        tile_bytes
+            Decoded size of one.
+        used_up
+            ``bool[n]``, whether all of a tile's pixels are used now.
+        capacity
+            Bytes that the cache can hold.
+        """
+        with self._lock:
+            last = self._last_use[tile]
+            back = (last >= 0) & (self._clock - last <= capacity)
+            weight = min(1.0, len(tile) / self.MEMORY_TILES)
+            self._share += weight * (float(back.mean()) - self._share)
+            self._clock += len(tile) * tile_bytes
+            self._last_use[tile] = self._clock
+            if self._share < self.WORTH_KEEPING:
+                return np.zeros(len(tile), dtype=np.bool_)
+        return back | ~used_up
+
+
+_histories: WeakKeyDictionary[TileTable, ReuseHistory] = WeakKeyDictionary()
+
+
+def _capacity_from_environment() -> int:
+    text = os.environ.get("REGIONIO_CACHE_BYTES", "")
+    return int(text) if text.isdigit() else DEFAULT_CAPACITY_BYTES
+
+
+cache = TileCache(_capacity_from_environment())
+"""The process's cache of decoded tiles in main memory."""

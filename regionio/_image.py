@@ -1,0 +1,522 @@
+"""The image: opened, described, read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from regionio._errors import ChangedFileError, ClosedError
+from regionio._index import ImageIndex, SceneInfo
+from regionio._loader import Loader
+from regionio._opened import OpenedFile, open_file
+from regionio._region import Region
+from regionio._request import ReadRequest, read_request
+from regionio.storage import FileIdentity
+from regionio.values import srgb_transform
+
+__all__ = ["Image", "LevelInfo", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelInfo:
+    """One level of an image.
+
+    Parameters
+    ----------
+    width, height
+        Size in pixels.
+    downsample
+        (x, y) factors to level 0.
+    tile_size
+        (width, height) of a tile or strip in pixels.
+    tiles
+        Number of tiles, over all planes.
+    compression
+        Name of the codec, with the most tiles first where there are several.
+    nbytes
+        Compressed bytes.
+    """
+
+    width: int
+    height: int
+    downsample: tuple[float, float]
+    tile_size: tuple[int, int]
+    tiles: int
+    compression: str
+    nbytes: int
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    scene: int | str = 0,
+    icc: Literal["srgb"] | None = None,
+) -> Image:
+    """Open a slide or a volume.
+
+    Parameters
+    ----------
+    path
+        A TIFF file of any vendor; what it is is told from its content.
+    scene
+        Number or name of the image, in a file that holds several (see `Image.scenes`).
+    icc
+        ``"srgb"`` converts RGB pixels from the image's ICC profile to sRGB; None leaves them as
+        they are. An image without a profile is taken to be sRGB.
+
+    Returns
+    -------
+    Image
+        No pixel has been read yet.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        There is no such file, or it may not be read.
+    UnsupportedFormatError
+        It is no image that regionio reads; the message says what it is.
+    CorruptFileError
+        It is damaged.
+    IndexError, KeyError
+        There is no such scene.
+
+    Examples
+    --------
+    >>> import regionio
+    >>> slide = regionio.open("tests/data/CMU-1-Small-Region.svs")
+    >>> slide.shape, slide.dims, slide.dtype
+    ((2967, 2220, 3), 'YXC', dtype('uint8'))
+    >>> slide.spacing("XY"), slide.associated_images
+    ((0.499, 0.499), ('thumbnail', 'label', 'macro'))
+    """
+    if icc not in {None, "srgb"}:
+        msg = f"icc is None or 'srgb', not {icc!r}"
+        raise ValueError(msg)
+    return Image(open_file(os.fspath(path), scene), path=(), icc=icc)
+
+
+class Image:
+    """A slide, volume or picture, from which regions are read.
+
+    `regionio.open` makes it. It may be used from many threads at once, pickled (it is opened
+    again where it arrives), used after a fork, and as a context manager.
+    """
+
+    def __init__(self, file: OpenedFile, *, path: tuple[str, ...], icc: str | None) -> None:
+        self._file = file
+        self._associated_path = path
+        self._icc = icc
+        self._index = file.index
+        for name in path:
+            self._index = self._index.associated[name]
+        self._convert = None
+        self._closed = False
+        profile = file.index.icc_profile
+        if icc is not None and profile is not None and self._index.is_rgb8:
+            self._convert = srgb_transform(profile)
+
+    @property
+    def path(self) -> str:
+        """Absolute path of the file."""
+        return self._file.identity.path
+
+    @property
+    def format(self) -> str:
+        """What wrote or defined the file: ``"aperio"``, ``"ome-tiff"``, ``"tiff"`` …"""
+        return self._index.format
+
+    @property
+    def dims(self) -> str:
+        """Axes that the image has, out of TZYXC in that order."""
+        return self._index.dims
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each of `dims` at level 0."""
+        return self._index.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._index.dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the stored values."""
+        return self._index.dtype
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether locations and sizes have three numbers."""
+        return self._index.is_volume
+
+    def size(self, dims: str | None = None) -> tuple[int, ...]:
+        """Return the sizes at level 0 along some axes.
+
+        Parameters
+        ----------
+        dims
+            Letters out of T, Z, Y, X, C in any order; None is those of the image. An axis that
+            the image does not have has size 1.
+
+        Examples
+        --------
+        >>> import regionio
+        >>> regionio.open("tests/data/CMU-1-Small-Region.svs").size("XY")
+        (2220, 2967)
+        """
+        return tuple(self._index.sizes[axis] for axis in self._axes(dims))
+
+    def spacing(self, dims: str | None = None) -> tuple[float | None, ...]:
+        """Return the distance of neighbouring pixels at level 0 along some axes.
+
+        Parameters
+        ----------
+        dims
+            As in `size`.
+
+        Returns
+        -------
+        tuple
+            In units of `spacing_units`; None where the file does not tell.
+        """
+        return tuple(self._index.spacing.get(axis) for axis in self._axes(dims))
+
+    def spacing_units(self, dims: str | None = None) -> tuple[str | None, ...]:
+        """Return the unit of each number that `spacing` returns; None where that is None."""
+        known = self._index.spacing
+        unit = self._index.spacing_unit
+        return tuple(unit if axis in known else None for axis in self._axes(dims))
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """One name a channel."""
+        return self._index.channel_names
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The file's ICC profile."""
+        return self._file.index.icc_profile
+
+    @property
+    def orientation(self) -> int:
+        """TIFF Orientation as the file states it, 1 for upright. It is not applied."""
+        return self._index.orientation
+
+    @property
+    def levels(self) -> tuple[LevelInfo, ...]:
+        """The levels, from the largest to the smallest."""
+        return tuple(_level_info(self._index, number) for number in range(self.level_count))
+
+    @property
+    def level_count(self) -> int:
+        """Number of levels."""
+        return len(self._index.levels)
+
+    @property
+    def resolutions(self) -> dict[str, Any]:
+        """The levels as cuCIM gives them.
+
+        Returns
+        -------
+        dict
+            level_count; level_dimensions and level_tile_sizes as (width, height);
+            level_downsamples as the mean of both axes.
+        """
+        levels = self.levels
+        return {
+            "level_count": len(levels),
+            "level_dimensions": tuple((level.width, level.height) for level in levels),
+            "level_downsamples": tuple(sum(level.downsample) / 2 for level in levels),
+            "level_tile_sizes": tuple(level.tile_size for level in levels),
+        }
+
+    @property
+    def scenes(self) -> tuple[SceneInfo, ...]:
+        """The images of the file; ``regionio.open(path, scene=…)`` opens another one."""
+        return self._index.scenes
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the file says, as plain types, under the name of the format that says it."""
+        return self._index.metadata
+
+    @property
+    def raw_metadata(self) -> str:
+        """The first page's ImageDescription, as it stands in the file."""
+        return self._index.raw_metadata
+
+    @property
+    def associated_images(self) -> tuple[str, ...]:
+        """Names of the label, macro and thumbnail that the file has."""
+        return tuple(self._index.associated)
+
+    def associated_image(self, name: str) -> Image:
+        """Return the label, macro or thumbnail as an image of its own.
+
+        Parameters
+        ----------
+        name
+            One of `associated_images`.
+
+        Raises
+        ------
+        KeyError
+            The file has none of that name.
+        """
+        self._check_open()
+        if name not in self._index.associated:
+            msg = f"{self.path!r} has no {name!r}; it has {list(self.associated_images)}"
+            raise KeyError(msg)
+        image = Image.__new__(Image)
+        Image.__init__(
+            image, self._file.shared(), path=(*self._associated_path, name), icc=self._icc
+        )
+        return image
+
+    @overload
+    def read_region(
+        self,
+        location: tuple[int, int] | tuple[int, int, int] | None = None,
+        size: Sequence[int] | None = None,
+        level: int = 0,
+        *,
+        batch_size: Literal[1] = 1,
+        out: NDArray[Any] | None = None,
+        **options: Any,
+    ) -> Region: ...
+
+    @overload
+    def read_region(
+        self,
+        location: Iterable[Any],
+        size: Sequence[int] | None = None,
+        level: int = 0,
+        **options: Any,
+    ) -> Loader: ...
+
+    def read_region(
+        self,
+        location: Any = None,
+        size: Sequence[int] | None = None,
+        level: int = 0,
+        *,
+        z: int = 0,
+        t: int = 0,
+        channels: int | str | slice | Sequence[int | str] | None = None,
+        num_workers: int | None = None,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        prefetch_factor: int = 2,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+        fill: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
+        return_mask: bool = False,
+        layout: str | None = None,
+        dtype: DTypeLike | None = None,
+        scale: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Region | Loader:
+        """Read one region, or many in batches.
+
+        Parameters
+        ----------
+        location
+            (x, y) of the first pixel in level-0 pixels, whatever the level; (x, y, z) in a
+            volume. It may be negative or beyond the edge. One flat location gives a `Region`;
+            anything else gives a `Loader`: a sequence of locations, an integer array
+            ``[n, 2]``, a longer flat sequence, a generator. None is the origin.
+        size
+            (width, height) in pixels of the level; (width, height, depth) in a volume, where
+            (width, height) reads one plane. None is the whole level.
+        level
+            Number of the level.
+        z, t
+            Focal plane and time, in an image that has several.
+        channels
+            Number, name, slice or list of channels; None is all. One number or name drops C.
+        num_workers
+            Most concurrent tasks. None is as many as there are CPUs for this process; 0 reads
+            in the caller's thread.
+        batch_size
+            Regions a batch; more than 1 adds a leading axis, and always gives a `Loader`.
+        drop_last
+            Leave out a last batch that is short.
+        prefetch_factor
+            Batches that are read ahead.
+        shuffle, seed
+            Read in a random order, a new one every epoch.
+        device
+            ``"cpu"``.
+        fill
+            Value where the image has no pixels, in output space: one number or one a channel.
+            None is white for RGB of slide formats, else 0.
+        out
+            Array to read a single region into; shape and dtype must match.
+        return_mask
+            Also give `Region.mask`.
+        layout
+            Order of a region's axes, as ``"YXC"``, ``"CYX"``, ``"HWC"``, ``"NCHW"`` …; None is
+            that of `dims`. With a C it has that axis even where there is one channel.
+        dtype
+            Of the result. None is the stored dtype.
+        scale, offset
+            The result is ``stored * scale + offset``: numbers, or one a channel. They need a
+            floating dtype, float32 if none is given.
+
+        Returns
+        -------
+        Region or Loader
+            Memory of a region is its own.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            An argument is wrong; the message says which and why.
+        CorruptFileError, DecodeError
+            A tile can't be read; the message names file, level and tile.
+        ClosedError
+            The image was closed.
+
+        Examples
+        --------
+        >>> import regionio
+        >>> slide = regionio.open("tests/data/CMU-1-Small-Region.svs")
+        >>> slide.read_region((100, 200), (64, 32)).shape
+        (32, 64, 3)
+        >>> for batch in slide.read_region([(0, 0), (64, 0)], (64, 64), batch_size=2,
+        ...                                layout="NCHW", scale=1 / 255):
+        ...     print(batch.shape, batch.dtype)
+        (2, 3, 64, 64) float32
+        """
+        self._check_open()
+        request = ReadRequest(
+            location=location,
+            size=size,
+            level=level,
+            z=z,
+            t=t,
+            channels=channels,
+            num_workers=num_workers,
+            batch_size=batch_size,
+            drop_last=drop_last,
+            prefetch_factor=prefetch_factor,
+            shuffle=shuffle,
+            seed=seed,
+            device=device,
+            fill=fill,
+            out=out,
+            return_mask=return_mask,
+            layout=layout,
+            dtype=dtype,
+            scale=scale,
+            offset=offset,
+        )
+        return read_request(self._file, self._index, request, self._cache_key(), self._convert)
+
+    def thumbnail(self, max_size: int = 512) -> Region:
+        """Return the whole image, small.
+
+        Parameters
+        ----------
+        max_size
+            Most pixels along the longer side.
+
+        Returns
+        -------
+        Region
+            Averaged over areas, from the smallest level that is large enough.
+        """
+        from regionio._thumbnail import make_thumbnail
+
+        return make_thumbnail(self, max_size)
+
+    def close(self) -> None:
+        """Refuse new reads. The file is let go of when the last one is done."""
+        if not self._closed:
+            self._closed = True
+            self._file.close()
+
+    def __enter__(self) -> Image:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+    def __repr__(self) -> str:
+        sizes = "×".join(map(str, self.shape))
+        state = " closed" if self._closed else ""
+        name = "/".join((self.path, *self._associated_path))
+        return (
+            f"<Image {name!r} {self.format} {self.dims} {sizes} {self.dtype} "
+            f"{self.level_count} levels{state}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._check_open()
+        identity, scene = self._file.identity, self._file.scene
+        return _reopen, (identity, scene, self._icc, self._associated_path)
+
+    def _cache_key(self) -> tuple[Any, ...]:
+        """Return what identifies this image's decoded tiles in the process's cache."""
+        return (self._file.identity, self._index.scene, self._associated_path, self._icc)
+
+    def _axes(self, dims: str | None) -> str:
+        axes = self.dims if dims is None else dims.upper()
+        unknown = set(axes) - set("TZYXC")
+        if unknown:
+            msg = f"axes are letters out of T, Z, Y, X and C, not {dims!r}"
+            raise ValueError(msg)
+        return axes
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = f"{self.path!r} is closed; open it again to read from it"
+            raise ClosedError(msg)
+
+
+def _reopen(
+    identity: FileIdentity, scene: int, icc: str | None, associated_path: tuple[str, ...]
+) -> Image:
+    """Open an image that was pickled."""
+    file = open_file(identity.path, scene)
+    if file.identity != identity:
+        file.close()
+        msg = (
+            f"{identity.path!r} has changed since the image was pickled: it had {identity.size} "
+            f"bytes, now {file.identity.size}, or was written anew; open it again"
+        )
+        raise ChangedFileError(msg)
+    return Image(file, path=associated_path, icc=icc)
+
+
+def _level_info(index: ImageIndex, number: int) -> LevelInfo:
+    level = index.levels[number]
+    tiles = level.tiles
+    height, width = tiles.tile_shape
+    if tiles.encoding is None:
+        names = [index.encodings[0].compression]
+    else:
+        counts = np.bincount(tiles.encoding, minlength=len(index.encodings))
+        order = np.argsort(-counts, kind="stable")
+        names = [index.encodings[code].compression for code in order if counts[code]]
+    return LevelInfo(
+        width=level.width,
+        height=level.height,
+        downsample=level.downsample,
+        tile_size=(width, height),
+        tiles=len(tiles.offset),
+        compression="+".join(dict.fromkeys(names)),
+        nbytes=int(tiles.nbytes.sum()),
+    )

@@ -1,0 +1,251 @@
+"""What is known of an image before any pixel is read.
+
+Frozen dataclasses over NumPy arrays: cheap to pickle, to cache and to send elsewhere. Formats
+build them, the plan and the engines read them, nobody changes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Encoding", "ImageIndex", "Level", "SceneInfo", "TileTable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What a decoder must know to turn a tile's bytes into stored values.
+
+    Parameters
+    ----------
+    compression
+        Codec name, a key of `regionio.codecs.DECODERS` (``"none"``, ``"jpeg"``, ``"deflate"`` …).
+    dtype
+        NumPy dtype of the decoded samples in native byte order, as a string (``"uint8"``).
+    samples
+        Samples that lie together at each pixel of a tile.
+    bits
+        Bits of a sample in the file, before unpacking; one number a sample where they differ.
+    byteorder
+        ``"<"`` or ``">"``: byte order of uncompressed samples.
+    photometric
+        TIFF photometric interpretation in lower case (``"rgb"``, ``"ycbcr"``, ``"minisblack"`` …).
+    predictor
+        TIFF predictor: 1 none, 2 horizontal differences, 3 floating point.
+    reverse_bits
+        Bits of each byte are stored least significant first (TIFF FillOrder 2).
+    prefix
+        Bytes to put in front of each tile: JPEG tables or a whole JPEG header.
+    stored_colorspace
+        Colour space of JPEG and JPEG 2000 components where the container states it:
+        ``"rgb"``, ``"ycbcr"``, or None to believe the stream.
+    separate
+        Samples are in separate planes (TIFF PlanarConfiguration 2): a tile holds one of them.
+    options
+        What single codecs need besides (CCITT options, number of extra samples), as sorted pairs.
+    """
+
+    compression: str
+    dtype: str
+    samples: int = 1
+    bits: int | tuple[int, ...] = 8
+    byteorder: str = "<"
+    photometric: str = "minisblack"
+    predictor: int = 1
+    reverse_bits: bool = False
+    prefix: bytes = b""
+    stored_colorspace: str | None = None
+    separate: bool = False
+    options: tuple[tuple[str, int], ...] = ()
+
+    def option(self, name: str, default: int = 0) -> int:
+        """Return one of `options`, or `default` where it is not given."""
+        return dict(self.options).get(name, default)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one decoded sample."""
+        return np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class TileTable:
+    """Where every tile of a level is: its bytes in the file and its place in the level.
+
+    Parameters
+    ----------
+    offset, nbytes
+        ``int64[n]``, byte range of each tile in its source; ``nbytes`` 0 is an absent tile.
+    grid
+        Numbers of tiles along (t, c, z, y, x); tiles are numbered in that order, row-major.
+        Along c there is one tile a *plane*, which holds `Encoding.samples` channels.
+    tile_shape
+        (height, width) of a tile in pixels.
+    source
+        ``int32[n]``, index into `ImageIndex.sources`, or None: all in source 0.
+    encoding
+        ``int16[n]``, index into `ImageIndex.encodings`, or None: all have encoding 0.
+    position
+        ``int64[n, 2]``, (y, x) of each tile's first pixel where tiles do not lie on a grid, else
+        None. Later tiles are painted over earlier ones.
+    """
+
+    offset: NDArray[np.int64]
+    nbytes: NDArray[np.int64]
+    grid: tuple[int, int, int, int, int]
+    tile_shape: tuple[int, int]
+    source: NDArray[np.int32] | None = None
+    encoding: NDArray[np.int16] | None = None
+    position: NDArray[np.int64] | None = None
+
+    @property
+    def plane_tiles(self) -> int:
+        """Number of tiles of one (t, c, z) plane."""
+        return self.grid[3] * self.grid[4]
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every tile is present."""
+        return bool((self.nbytes > 0).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One resolution of an image.
+
+    Parameters
+    ----------
+    width, height
+        Size in pixels. The tiles may cover more; what lies beyond is never returned.
+    downsample
+        (x, y) factors to level 0, 1.0 for level 0 itself.
+    tiles
+        The tile table.
+    """
+
+    width: int
+    height: int
+    downsample: tuple[float, float]
+    tiles: TileTable
+
+
+@dataclass(frozen=True, slots=True)
+class SceneInfo:
+    """One of the images of a file: its name and the place of its origin on a common canvas.
+
+    Parameters
+    ----------
+    name
+        As the file calls it, else ``"0"``, ``"1"`` …
+    offset
+        (x, y) of its first pixel in level-0 pixels of the canvas, or None where not known.
+    shape, dims
+        Shape at level 0, and the axes that it has.
+    """
+
+    name: str
+    offset: tuple[int, int] | None
+    shape: tuple[int, ...]
+    dims: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageIndex:
+    """Everything that is known of one image (one scene of a file).
+
+    Parameters
+    ----------
+    format
+        ``"aperio"``, ``"ome-tiff"``, ``"tiff"`` …
+    sources
+        Paths of the files that hold tiles; `TileTable.source` counts in it.
+    levels
+        From the largest to the smallest.
+    encodings
+        Distinct ways in which tiles are encoded; `TileTable.encoding` counts in it.
+    channel_names
+        One name a channel (planes × samples).
+    spacing
+        Axis letter → distance of neighbouring pixels at level 0, for axes where it is known.
+    spacing_unit
+        ``"micrometer"`` or ``"millimeter"``.
+    is_volume
+        Whether z is addressed in `read_region` as x and y are.
+    white_background
+        Whether what lies outside the image is white (recognised slide formats) or zero.
+    associated
+        Label, macro and thumbnail, each an image of its own.
+    metadata
+        What the file says, as plain types, under the name of the format that says it.
+    raw_metadata
+        The first ImageDescription or the like, as it stands in the file.
+    """
+
+    format: str
+    sources: tuple[str, ...]
+    levels: tuple[Level, ...]
+    encodings: tuple[Encoding, ...]
+    channel_names: tuple[str, ...]
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    spacing_unit: str = "micrometer"
+    is_volume: bool = False
+    white_background: bool = False
+    orientation: int = 1
+    icc_profile: bytes | None = None
+    associated: Mapping[str, ImageIndex] = field(default_factory=dict)
+    scenes: tuple[SceneInfo, ...] = ()
+    scene: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    raw_metadata: str = ""
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype, native byte order."""
+        return np.dtype(self.encodings[0].dtype)
+
+    @property
+    def samples(self) -> int:
+        """Channels that lie together in one tile."""
+        return self.encodings[0].samples
+
+    @cached_property
+    def channels(self) -> int:
+        """Number of channels: planes × samples a plane."""
+        return self.levels[0].tiles.grid[1] * self.samples
+
+    @cached_property
+    def dims(self) -> str:
+        """Axes that the image has, out of TZYXC in that order."""
+        times, _, depth, _, _ = self.levels[0].tiles.grid
+        has = {"T": times > 1, "Z": depth > 1, "C": self.channels > 1, "Y": True, "X": True}
+        return "".join(axis for axis in "TZYXC" if has[axis])
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Size along each of T, Z, Y, X and C at level 0, 1 included."""
+        level = self.levels[0]
+        times, _, depth, _, _ = level.tiles.grid
+        sizes = (times, depth, level.height, level.width, self.channels)
+        return dict(zip("TZYXC", sizes, strict=True))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each of `dims` at level 0."""
+        return tuple(self.sizes[axis] for axis in self.dims)
+
+    @cached_property
+    def is_rgb8(self) -> bool:
+        """Whether pixels are RGB of 8 bits, which colour management knows."""
+        photometric = self.encodings[0].photometric
+        return photometric in {"rgb", "ycbcr"} and self.samples == 3 and self.dtype == np.uint8
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Bytes of the decoded level 0."""
+        return math.prod(self.shape) * self.dtype.itemsize

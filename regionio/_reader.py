@@ -1,0 +1,327 @@
+"""Reads regions of one size: plans batches, lays out their memory, has them rendered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._cache import cache
+from regionio._plan import View, Window, plan_regions
+from regionio._region import Region
+from regionio._schedule import Schedule
+from regionio.compose import Canvas, ChannelMap
+from regionio.engines import CpuEngine, ReadStats
+from regionio.engines.cpu import Source
+from regionio.values import Conversion
+
+__all__ = ["Batch", "Reader", "RegionLayout", "Work"]
+
+
+@dataclass(frozen=True)
+class RegionLayout:
+    """Axes of what is returned.
+
+    Parameters
+    ----------
+    dims
+        Letters of a region's axes out of Z, Y, X, C, in the order they have in memory.
+    size
+        (depth, height, width).
+    channels
+        Number of channels.
+    """
+
+    dims: str
+    size: tuple[int, int, int]
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each of `dims`."""
+        sizes = dict(zip("ZYXC", (*self.size, self.channels), strict=True))
+        return tuple(sizes[axis] for axis in self.dims)
+
+    def ordered(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a batch of such regions as a view ``[n, depth, height, width, channels]``."""
+        axes = [1 + self.dims.index(axis) for axis in "ZYXC" if axis in self.dims]
+        ordered = array.transpose(0, *axes)
+        missing = tuple(1 + place for place, axis in enumerate("ZYXC") if axis not in self.dims)
+        return np.expand_dims(ordered, missing)
+
+
+@dataclass
+class Batch:
+    """Regions that are being read.
+
+    Parameters
+    ----------
+    number
+        Of the batch.
+    array, mask
+        Its memory, with a leading axis of regions.
+    locations, indices
+        As in `Region`.
+    """
+
+    number: int
+    array: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    locations: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+class Reader:
+    """What all regions of one call have in common.
+
+    Parameters
+    ----------
+    view
+        The level and planes.
+    source
+        What to read them from.
+    planes
+        Channel map of each plane of the view.
+    layout
+        Axes and sizes of a region.
+    conversion, fill
+        From stored values to the region's, and what is put where the image has none.
+    return_mask
+        Whether regions get a mask.
+    z
+        Index along Z of regions whose locations have none.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        source: Source,
+        planes: list[ChannelMap],
+        layout: RegionLayout,
+        conversion: Conversion,
+        fill: NDArray[Any],
+        *,
+        return_mask: bool = False,
+        z: int = 0,
+    ) -> None:
+        self.view = view
+        self.source = source
+        self.planes = planes
+        self.layout = layout
+        self.conversion = conversion
+        self.fill = fill
+        self.return_mask = return_mask
+        self.z = z
+
+    @property
+    def region_bytes(self) -> int:
+        """Bytes of one region."""
+        return math.prod(self.layout.shape) * self.conversion.dtype.itemsize
+
+    @property
+    def tiles_per_region(self) -> float:
+        """How many tiles a region touches on average."""
+        depth, height, width = self.layout.size
+        tile_height, tile_width = self.view.table.tile_shape
+        across = (1 + (height - 1) / tile_height) * (1 + (width - 1) / tile_width)
+        return across * depth * len(self.planes)
+
+    def begin(self, batch_size: int, num_workers: int) -> Work:
+        """Return a run of batches."""
+        return Work(self, batch_size, num_workers)
+
+    def read(
+        self, location: NDArray[np.int64], num_workers: int, out: NDArray[Any] | None
+    ) -> Region:
+        """Read one region.
+
+        Parameters
+        ----------
+        location
+            ``int64[2]`` or ``int64[3]``, in level-0 pixels.
+        num_workers
+            Most concurrent tasks, the caller's thread included.
+        out
+            Memory to read into, or None.
+        """
+        work = Work(self, 1, max(0, num_workers - 1), out)
+        [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
+        try:
+            region: Region = work.finish(batch, help_render=True)
+        except BaseException:
+            work.cancel()
+            raise
+        return region
+
+    def level_location(self, locations: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (z, y, x) in level pixels of (x, y[, z]) in level-0 pixels.
+
+        Positions are rounded down, after a quotient within rounding error of an integer has
+        been taken for it.
+        """
+        placed = np.zeros((len(locations), 3), dtype=np.int64)
+        down_x, down_y = self.view.level.downsample
+        placed[:, 2] = _floor_divide(locations[:, 0], down_x)
+        placed[:, 1] = _floor_divide(locations[:, 1], down_y)
+        if locations.shape[1] == 3:
+            placed[:, 0] = locations[:, 2]
+        else:
+            placed[:, 0] = self.z
+        return placed
+
+    def __repr__(self) -> str:
+        return f"{self.view.index.sources[0]!r} level {self.view.number}"
+
+
+def _floor_divide(values: NDArray[np.int64], divisor: float) -> NDArray[np.int64]:
+    if divisor == 1:
+        return values
+    if float(divisor).is_integer():
+        return values // int(divisor)
+    quotient = values / divisor
+    nearest = np.rint(quotient)
+    close = np.abs(quotient - nearest) <= 1e-9 * np.maximum(1, np.abs(quotient))
+    return np.where(close, nearest, np.floor(quotient)).astype(np.int64)
+
+
+class Work:
+    """Batches on their way from locations to pixels.
+
+    Parameters
+    ----------
+    reader
+        What they have in common.
+    batch_size
+        1 gives regions without a leading axis.
+    num_workers
+        Most concurrent tasks of the pool; 0 renders in the thread that waits.
+    out
+        Memory for a single region.
+    """
+
+    def __init__(
+        self, reader: Reader, batch_size: int, num_workers: int, out: NDArray[Any] | None = None
+    ) -> None:
+        self._reader = reader
+        self._batch_size = batch_size
+        self._out = out
+        self._next_region = 0
+        self._regions = 0
+        self._canvas = Canvas(batch_size, reader.conversion, reader.planes)
+        engine = CpuEngine([reader.source], cache)
+        self._schedule = Schedule(engine, self._canvas, batch_size, num_workers)
+
+    @property
+    def stats(self) -> ReadStats:
+        """What it has cost so far."""
+        return self._schedule.stats + ReadStats(regions=self._regions)
+
+    def add(self, locations: NDArray[np.int64], indices: NDArray[np.int64]) -> list[Batch]:
+        """Plan one or more batches and hand their tiles to the threads.
+
+        Parameters
+        ----------
+        locations, indices
+            Of all regions; the last batch may be short.
+        """
+        reader, size = self._reader, self._batch_size
+        first = self._next_region
+        self._next_region += -(-len(locations) // size) * size
+        window = plan_regions(
+            [reader.view],
+            np.zeros(len(locations), dtype=np.int64),
+            reader.level_location(locations),
+            reader.layout.size,
+            first,
+            size,
+        )
+        incomplete = self._incomplete(window, first, len(locations))
+        batches = []
+        for start in range(0, len(locations), size):
+            part = slice(start, start + size)
+            number = (first + start) // size
+            batch = self._batch(number, locations[part], indices[part], incomplete[part])
+            batches.append(batch)
+        if reader.return_mask:
+            self._paint_masks(window, batches)
+        self._schedule.add(window)
+        return batches
+
+    def finish(self, batch: Batch, *, help_render: bool = False) -> Region:
+        """Wait for a batch and return it."""
+        if help_render:
+            self._schedule.help_finish(batch.number)
+        else:
+            self._schedule.finish(batch.number)
+        self._canvas.remove(batch.number)
+        self._regions += len(batch.locations)
+        reader = self._reader
+        single = self._batch_size == 1
+        level = reader.view.level
+        scale = dict(zip("XY", level.downsample, strict=True))
+        index = reader.view.index
+        return Region(
+            batch.array[0] if single else batch.array,
+            dims=reader.layout.dims if single else "N" + reader.layout.dims,
+            locations=batch.locations[0] if single else batch.locations,
+            indices=int(batch.indices[0]) if single else batch.indices,
+            level=reader.view.number,
+            spacing={axis: value * scale.get(axis, 1.0) for axis, value in index.spacing.items()},
+            spacing_unit=index.spacing_unit,
+            mask=None if batch.mask is None else (batch.mask[0] if single else batch.mask),
+        )
+
+    def cancel(self) -> None:
+        """Drop what is not finished."""
+        self._schedule.cancel()
+
+    def _incomplete(self, window: Window, first: int, count: int) -> NDArray[np.bool_]:
+        """Return which regions have pixels that no piece covers."""
+        depth, height, width = self._reader.layout.size
+        area = window.pieces["height"] * window.pieces["width"]
+        covered = np.bincount(window.pieces["region"] - first, area, minlength=count)
+        whole = depth * height * width * len(self._reader.planes)
+        missing: NDArray[np.bool_] = covered < whole
+        return missing
+
+    def _batch(
+        self,
+        number: int,
+        locations: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        incomplete: NDArray[np.bool_],
+    ) -> Batch:
+        """Allocate a batch and fill the regions that will not be covered."""
+        reader = self._reader
+        shape = (len(locations), *reader.layout.shape)
+        array = np.empty(shape, reader.conversion.dtype) if self._out is None else self._out[None]
+        ordered = reader.layout.ordered(array)
+        for slot in np.flatnonzero(incomplete):
+            ordered[slot] = reader.fill
+        self._canvas.add(number, ordered)
+        mask = None
+        if reader.return_mask:
+            mask_dims = "".join(axis for axis in reader.layout.dims if axis != "C")
+            mask = np.zeros((len(locations), *_sizes(mask_dims, reader.layout.size)), np.bool_)
+        return Batch(number, array, mask, locations, indices)
+
+    def _paint_masks(self, window: Window, batches: Sequence[Batch]) -> None:
+        """Set the masks of planned batches where pieces lie."""
+        size, first = self._batch_size, batches[0].number
+        layout = self._reader.layout
+        dims = "".join(axis for axis in layout.dims if axis != "C")
+        plain = RegionLayout(dims, layout.size, 1)
+        ordered = [plain.ordered(batch.mask) for batch in batches if batch.mask is not None]
+        for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
+            if plane == 0:
+                batch, slot = divmod(region, size)
+                ordered[batch - first][slot, z, y : y + height, x : x + width] = True
+
+
+def _sizes(dims: str, size: tuple[int, int, int]) -> tuple[int, ...]:
+    sizes = dict(zip("ZYX", size, strict=True))
+    return tuple(sizes[axis] for axis in dims)

@@ -1,0 +1,276 @@
+"""From the arguments of `Image.read_region` to a reader: each is obeyed or refused."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._errors import DeviceError
+from regionio._index import ImageIndex
+from regionio._loader import Loader, LoaderOptions
+from regionio._locations import parse_locations, single_location
+from regionio._opened import OpenedFile
+from regionio._plan import View
+from regionio._reader import Reader, RegionLayout
+from regionio._region import Region
+from regionio._workers import default_num_workers
+from regionio.compose import ChannelMap
+from regionio.engines.cpu import Source
+from regionio.values import Conversion, fill_values, selected_channels
+
+__all__ = ["ReadRequest", "read_request"]
+
+LARGEST_COORDINATE = 2**62
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """The arguments of `Image.read_region`, as the caller gave them."""
+
+    location: Any
+    size: Any
+    level: int
+    z: int
+    t: int
+    channels: Any
+    num_workers: int | None
+    batch_size: int
+    drop_last: bool
+    prefetch_factor: int
+    shuffle: bool
+    seed: int
+    device: str
+    fill: Any
+    out: NDArray[Any] | None
+    return_mask: bool
+    layout: str | None
+    dtype: Any
+    scale: Any
+    offset: Any
+
+
+def read_request(
+    file: OpenedFile,
+    index: ImageIndex,
+    request: ReadRequest,
+    cache_key: Hashable,
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+) -> Region | Loader:
+    """Check a request, and read it or make the loader that will.
+
+    Parameters
+    ----------
+    file
+        What to read from.
+    index
+        The image: the file's, or one of its associated images.
+    request
+        What the caller asks for.
+    cache_key
+        Identifies the image's decoded tiles.
+    convert
+        Colour conversion of decoded tiles, or None.
+    """
+    _check_device(request.device)
+    axes = 3 if index.is_volume else 2
+    batch_size = _integer(request.batch_size, "batch_size", 1)
+    num_workers = request.num_workers
+    workers = default_num_workers() if num_workers is None else _integer(num_workers, "num_workers", 0)
+    options = LoaderOptions(
+        batch_size=batch_size,
+        drop_last=bool(request.drop_last),
+        prefetch_factor=_integer(request.prefetch_factor, "prefetch_factor", 0),
+        shuffle=bool(request.shuffle),
+        seed=_integer(request.seed, "seed", 0),
+        num_workers=workers,
+    )
+    location = request.location
+    if location is None:
+        location = (0,) * axes
+    single = single_location(location, axes) if batch_size == 1 else None
+    reader = _reader(file, index, request, cache_key, convert, keep_eagerly=single is not None)
+    if single is None:
+        if request.out is not None:
+            msg = "out= takes one region: give one location, without batch_size"
+            raise ValueError(msg)
+        return Loader(reader, parse_locations(location, axes), options)
+    _check_single(single, request)
+    return reader.read(single, workers, _checked_out(request.out, reader))
+
+
+def _reader(
+    file: OpenedFile,
+    index: ImageIndex,
+    request: ReadRequest,
+    cache_key: Hashable,
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+    *,
+    keep_eagerly: bool,
+) -> Reader:
+    level = _below(request.level, len(index.levels), "level", index)
+    times, _, depth, _, _ = index.levels[level].tiles.grid
+    z = 0 if index.is_volume else _below(request.z, depth, "z", index)
+    if index.is_volume and request.z != 0:
+        msg = "z= is for focal planes; in a volume, location and size have a third number"
+        raise ValueError(msg)
+    time = _below(request.t, times, "t", index)
+    size, drops_z = _size(request.size, index, level)
+    channels, drops_c = _channels(request.channels, index)
+    dims = _dims(index, request.layout, drops_z=drops_z, drops_c=drops_c)
+    by_plane = selected_channels(channels, index.samples)
+    whole = channels == list(range(index.channels)) and len(by_plane) == 1
+    planes = [ChannelMap.of(pairs) for pairs in by_plane.values()]
+    if whole:
+        planes = [ChannelMap(slice(0, None), slice(0, None))]
+    conversion = Conversion.of(
+        index.dtype, len(channels), request.dtype, request.scale, request.offset
+    )
+    fill = fill_values(
+        request.fill,
+        len(channels),
+        conversion.dtype,
+        white=index.white_background,
+        stored=index.dtype,
+    )
+    level_bytes = index.levels[level].width * index.levels[level].height * index.samples
+    covers_level = size[1] * size[2] * index.samples >= level_bytes
+    source = Source(
+        storages=file.storages(index.sources),
+        cache_key=None if covers_level else (cache_key, level),
+        convert=convert,
+        keep_eagerly=keep_eagerly,
+    )
+    return Reader(
+        View(index, level, time, tuple(by_plane)),
+        source,
+        planes,
+        RegionLayout(dims, size, len(channels)),
+        conversion,
+        fill,
+        return_mask=bool(request.return_mask),
+        z=z,
+    )
+
+
+def _size(size: Any, index: ImageIndex, number: int) -> tuple[tuple[int, int, int], bool]:
+    """Return (depth, height, width) and whether the region has no Z axis."""
+    level = index.levels[number]
+    if size is None:
+        depth = level.tiles.grid[2] if index.is_volume else 1
+        return (depth, level.height, level.width), not index.is_volume
+    values = [_integer(value, "size", 1) for value in size]
+    if len(values) == 2:
+        return (1, values[1], values[0]), True
+    if len(values) == 3 and index.is_volume:
+        return (values[2], values[1], values[0]), False
+    wanted = "(width, height) or (width, height, depth)" if index.is_volume else "(width, height)"
+    msg = f"size is {wanted}, not {tuple(size)!r}"
+    raise ValueError(msg)
+
+
+def _channels(channels: Any, index: ImageIndex) -> tuple[list[int], bool]:
+    """Return the numbers of the channels, and whether C is dropped."""
+    count = index.channels
+    if channels is None:
+        return list(range(count)), False
+    if isinstance(channels, slice):
+        chosen = list(range(count))[channels]
+    elif isinstance(channels, str) or np.ndim(channels) == 0:
+        return [_channel(channels, index)], True
+    else:
+        chosen = [_channel(channel, index) for channel in channels]
+    if not chosen:
+        msg = f"channels={channels!r} selects none of {count} channels"
+        raise ValueError(msg)
+    return chosen, False
+
+
+def _channel(channel: Any, index: ImageIndex) -> int:
+    if isinstance(channel, str):
+        if channel not in index.channel_names:
+            msg = f"there is no channel {channel!r}; there are {list(index.channel_names)}"
+            raise ValueError(msg)
+        return index.channel_names.index(channel)
+    return _below(channel, index.channels, "channels", index)
+
+
+def _dims(index: ImageIndex, layout: str | None, *, drops_z: bool, drops_c: bool) -> str:
+    """Return the axes of a region in the order of memory."""
+    natural = "" if drops_z else "Z"
+    natural += "YX"
+    if index.channels > 1 and not drops_c:
+        natural += "C"
+    if layout is None:
+        return natural
+    dims = layout.upper().translate(str.maketrans("DHW", "ZYX")).removeprefix("N")
+    allowed = {"".join(sorted(natural)), "".join(sorted({*natural, "C"}))}
+    if "".join(sorted(dims)) not in allowed or (drops_c and "C" in dims):
+        msg = f"layout {layout!r} does not order the axes {natural} (N, C, D or Z, H or Y, W or X)"
+        raise ValueError(msg)
+    if "C" in natural and "C" not in dims:
+        msg = f"layout {layout!r} has no C, but there are {index.channels} channels: choose one"
+        raise ValueError(msg)
+    return dims
+
+
+def _checked_out(out: NDArray[Any] | None, reader: Reader) -> NDArray[Any] | None:
+    if out is None:
+        return None
+    shape, dtype = reader.layout.shape, reader.conversion.dtype
+    if not isinstance(out, np.ndarray):
+        msg = f"out is a NumPy array, not {type(out).__name__}"
+        raise TypeError(msg)
+    if out.shape != shape or out.dtype != dtype:
+        msg = f"out has shape {out.shape} and dtype {out.dtype}; {shape} and {dtype} are needed"
+        raise ValueError(msg)
+    if not out.flags.writeable:
+        msg = "out is read-only"
+        raise ValueError(msg)
+    return out
+
+
+def _check_single(location: NDArray[np.int64], request: ReadRequest) -> None:
+    if request.shuffle or request.drop_last:
+        msg = "shuffle and drop_last are for many locations: give a list of them"
+        raise ValueError(msg)
+    if (np.abs(location) > LARGEST_COORDINATE).any():
+        msg = f"location {location.tolist()} is too far out"
+        raise ValueError(msg)
+
+
+def _check_device(device: str) -> None:
+    name, _, number = str(device).partition(":")
+    if device == "cpu":
+        return
+    if name == "cuda" and (number.isdigit() or str(device) == "cuda"):
+        msg = f"device {device!r}: this version of regionio reads on the CPU only"
+        raise DeviceError(msg)
+    msg = f"device is 'cpu', 'cuda' or 'cuda:N', not {device!r}"
+    raise ValueError(msg)
+
+
+def _integer(value: Any, name: str, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        msg = f"{name} is made of integers, not {value!r}"
+        raise TypeError(msg) from None
+    if number < least:
+        msg = f"{name} is at least {least}, not {number}"
+        raise ValueError(msg)
+    return number
+
+
+def _below(value: Any, count: int, name: str, index: ImageIndex) -> int:
+    number = _integer(value, name, 0)
+    if number >= count:
+        msg = f"{name}={number}: {index.sources[0]!r} has {count}, counted from 0"
+        raise IndexError(msg)
+    return number
+
+

@@ -1,0 +1,172 @@
+"""Hands the tiles of a window to threads and tells when a batch is complete."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import numpy as np
+
+from regionio._plan import Window
+from regionio._workers import worker_pool
+from regionio.compose import Canvas
+from regionio.engines import CpuEngine, ReadStats
+
+__all__ = ["Schedule"]
+
+TASK_BYTES = 2 * 1024 * 1024
+"""Decoded bytes of one task: large enough to make its overhead small, small enough to balance."""
+
+LARGEST_TASK_TILES = 32
+
+
+class Schedule:
+    """Tiles that wait, tiles at work, and batches that wait for them.
+
+    Tiles are added batch by batch. What waits is planned anew with every batch, so that a tile
+    which several batches need is decoded once as long as it has not been started.
+
+    Parameters
+    ----------
+    engine, canvas
+        What renders, and where to.
+    batch_size
+        Regions a batch.
+    num_workers
+        Most tasks at a time; 0 renders in the thread that waits.
+    """
+
+    def __init__(
+        self, engine: CpuEngine, canvas: Canvas, batch_size: int, num_workers: int
+    ) -> None:
+        self._engine = engine
+        self._canvas = canvas
+        self._batch_size = batch_size
+        self._num_workers = num_workers
+        self._changed = threading.Condition()
+        self._waiting: Window | None = None
+        self._next = 0
+        self._task_tiles = 1
+        self._tasks = 0
+        self._open_pieces: Counter[int] = Counter()
+        self._errors: dict[int, Exception] = {}
+        self.stats = ReadStats()
+
+    def add(self, window: Window) -> None:
+        """Take in the tiles of one or more further batches."""
+        batches = window.pieces["region"] // self._batch_size
+        with self._changed:
+            for batch, pieces in zip(*_counts(batches), strict=True):
+                self._open_pieces[batch] += pieces
+            if self._waiting is not None and self._next < len(self._waiting):
+                window = self._waiting[self._next :].joined(window, self._batch_size)
+            self._waiting, self._next = window, 0
+            self._task_tiles = _task_tiles(window)
+            wanted = min(self._num_workers, len(window))
+            start = max(0, wanted - self._tasks)
+            self._tasks += start
+        for _ in range(start):
+            worker_pool().submit(self._work)
+
+    def finish(self, batch: int) -> None:
+        """Wait until a batch is complete; raise what went wrong with it.
+
+        Raises
+        ------
+        RegionIOError
+            A tile of the batch could not be read.
+        """
+        if self._num_workers == 0:
+            while batch in self._open_pieces and self._render_next():
+                pass
+        with self._changed:
+            while batch in self._open_pieces:
+                self._changed.wait()
+            error = self._errors.pop(batch, None)
+        if error is not None:
+            raise error
+
+    def help_finish(self, batch: int) -> None:
+        """Render in this thread as long as tiles wait, then finish a batch."""
+        while self._render_next():
+            pass
+        self.finish(batch)
+
+    def cancel(self) -> None:
+        """Drop what waits. What is at work ends soon, and its results go nowhere."""
+        with self._changed:
+            self._waiting = None
+            self._open_pieces.clear()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        """Render until nothing waits: what a thread of the pool does."""
+        while self._render_next(counted=True):
+            pass
+
+    def _render_next(self, *, counted: bool = False) -> bool:
+        """Render the next few tiles; return False when none wait.
+
+        A thread of the pool (`counted`) signs off under the same lock under which it finds
+        nothing: tiles that are added later find it gone and start another.
+        """
+        with self._changed:
+            part = self._take()
+            if part is None:
+                self._tasks -= counted
+                return False
+        try:
+            failures, stats = self._engine.render(part, self._canvas)
+            errors = {r // self._batch_size: f.error for f in failures for r in f.regions}
+        except Exception as error:  # noqa: BLE001  it is raised where its batch is waited for
+            stats = ReadStats()
+            errors = dict.fromkeys(_counts(part.pieces["region"] // self._batch_size)[0], error)
+        self._done(part, errors, stats)
+        return True
+
+    def _take(self) -> Window | None:
+        if self._waiting is None or self._next >= len(self._waiting):
+            self._waiting = None
+            return None
+        left = len(self._waiting) - self._next
+        fair = left // (2 * (self._num_workers + 1))
+        stop = self._next + max(1, min(fair, self._task_tiles))
+        part = self._waiting[self._next : stop]
+        self._next = stop
+        return part
+
+    def _done(self, part: Window, errors: dict[int, Exception], stats: ReadStats) -> None:
+        finished = _counts(part.pieces["region"] // self._batch_size)
+        with self._changed:
+            self.stats += stats
+            complete = False
+            for batch, error in errors.items():
+                self._errors.setdefault(batch, error)
+            for batch, pieces in zip(*finished, strict=True):
+                left = self._open_pieces.get(batch, 0) - pieces
+                if left > 0:
+                    self._open_pieces[batch] = left
+                else:
+                    self._open_pieces.pop(batch, None)
+                    complete = True
+            if complete:
+                self._changed.notify_all()
+
+
+def _counts(batches: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the distinct batches and the number of pieces of each."""
+    if len(batches) == 0:
+        return [], []
+    first = int(batches.min())
+    counts = np.bincount(batches - first)
+    present = np.flatnonzero(counts)
+    return (present + first).tolist(), counts[present].tolist()
+
+
+def _task_tiles(window: Window) -> int:
+    """Return the most tiles of one task."""
+    largest = 1
+    for view in window.views:
+        height, width = view.table.tile_shape
+        largest = max(largest, height * width * view.index.samples * view.index.dtype.itemsize)
+    return max(1, min(LARGEST_TASK_TILES, TASK_BYTES // largest))

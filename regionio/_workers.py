@@ -1,0 +1,83 @@
+"""The process's threads, and how many a reader may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["default_num_workers", "worker_pool"]
+
+MOST_THREADS = 256
+ENVIRONMENT = "REGIONIO_NUM_THREADS"
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def worker_pool() -> ThreadPoolExecutor:
+    """Return the process's pool, made at the first call. It starts threads as they are needed."""
+    global _pool  # noqa: PLW0603  one pool a process is the point
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="regionio")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """Drop the pool in a forked child, whose threads do not exist."""
+    global _pool, _lock  # noqa: PLW0603
+    _pool = None
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def default_num_workers() -> int:
+    """Return how many concurrent tasks a reader uses that was not told.
+
+    Returns
+    -------
+    int
+        `REGIONIO_NUM_THREADS` if that is set; else the CPUs that this process may use (affinity
+        and cgroup quota), divided by the number of workers inside a PyTorch DataLoader worker.
+    """
+    text = os.environ.get(ENVIRONMENT)
+    if text is not None:
+        if not text.isdigit():
+            msg = f"{ENVIRONMENT} is a number of threads, not {text!r}"
+            raise ValueError(msg)
+        return int(text)
+    cpus = _affinity()
+    quota = _cgroup_quota()
+    if quota is not None:
+        cpus = min(cpus, quota)
+    return max(1, cpus // dataloader_workers())
+
+
+def dataloader_workers() -> int:
+    """Return the number of sibling processes if this one is a PyTorch DataLoader worker, else 1."""
+    data = sys.modules.get("torch.utils.data")
+    info = data.get_worker_info() if data is not None else None
+    return max(1, info.num_workers) if info is not None else 1
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_quota() -> int | None:
+    """Return the CPUs that a container's quota allows, rounded up; None without one."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return None
+    if not quota.isdigit() or not period.isdigit():
+        return None
+    return max(1, -(-int(quota) // int(period)))

@@ -1,0 +1,53 @@
+"""The CPU decoders, by compression name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from regionio._errors import UnsupportedFormatError
+from regionio._index import Encoding
+from regionio.codecs._contract import Decoder
+from regionio.codecs.cpu.bytestream import ByteStreamDecoder
+from regionio.codecs.cpu.ccitt import CcittDecoder
+from regionio.codecs.cpu.jpeg import jpeg_decoder
+from regionio.codecs.cpu.jpeg2000 import Jpeg2000Decoder
+from regionio.codecs.cpu.still import StillImageDecoder
+
+__all__ = ["DECODERS", "decoder_for"]
+
+DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], Decoder]] = {
+    "none": ByteStreamDecoder,
+    "lzw": ByteStreamDecoder,
+    "deflate": ByteStreamDecoder,
+    "zstd": ByteStreamDecoder,
+    "lzma": ByteStreamDecoder,
+    "packbits": ByteStreamDecoder,
+    "ccitt": CcittDecoder,
+    "jpeg": jpeg_decoder,
+    "jpeg2000": Jpeg2000Decoder,
+    "jpegxl": StillImageDecoder,
+    "jpegxr": StillImageDecoder,
+    "webp": StillImageDecoder,
+    "lerc": StillImageDecoder,
+    "png": StillImageDecoder,
+}
+"""Compression name → what makes the decoder for an encoding and a tile's (height, width)."""
+
+
+@lru_cache(maxsize=256)
+def decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
+    """Return the decoder for tiles of one encoding and shape.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        No decoder reads this encoding.
+    """
+    try:
+        make = DECODERS[encoding.compression]
+    except KeyError:
+        known = ", ".join(sorted(DECODERS))
+        msg = f"compression {encoding.compression!r} is not supported; known are {known}"
+        raise UnsupportedFormatError(msg) from None
+    return make(encoding, tile_shape)

@@ -1,0 +1,85 @@
+"""Tiles that are each a whole picture of a self-describing format: PNG, WebP, JPEG XL, JPEG XR, LERC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+from numpy.typing import NDArray
+
+from regionio._errors import DecodeError
+from regionio._index import Encoding
+
+__all__ = ["StillImageDecoder", "fit"]
+
+
+class StillImageDecoder:
+    """Decode with imagecodecs and check that the picture is what the encoding says."""
+
+    def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
+        self._encoding = encoding
+        self._decode = _picture_decoder(encoding)
+
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
+    ) -> NDArray[Any]:
+        try:
+            picture = self._decode(data)
+        except (RuntimeError, ValueError) as error:
+            msg = f"{self._encoding.compression} tile is damaged: {error}"
+            raise DecodeError(msg) from error
+        return fit(picture, valid, out, self._encoding.compression)
+
+
+def _picture_decoder(encoding: Encoding) -> Callable[[memoryview], NDArray[Any]]:
+    if encoding.compression == "webp" and encoding.samples == 4:
+        # WebP leaves out an alpha channel that is opaque everywhere
+        return lambda data: imagecodecs.webp_decode(data, hasalpha=True)
+    decoders: dict[str, Callable[[memoryview], NDArray[Any]]] = {
+        "webp": imagecodecs.webp_decode,
+        "png": imagecodecs.png_decode,
+        "jpegxl": imagecodecs.jpegxl_decode,
+        "jpegxr": imagecodecs.jpegxr_decode,
+        "lerc": imagecodecs.lerc_decode,
+    }
+    return decoders[encoding.compression]
+
+
+def fit(
+    picture: NDArray[Any], valid: tuple[int, int], out: NDArray[Any], codec: str
+) -> NDArray[Any]:
+    """Return a decoded picture as ``[rows, columns, samples]``, or say why it does not fit.
+
+    Parameters
+    ----------
+    picture
+        ``[rows, columns]`` or ``[rows, columns, samples]``.
+    valid
+        (rows, columns) that it must cover at least.
+    out
+        An array of the tile's full shape and dtype.
+    codec
+        Name for the message.
+
+    Raises
+    ------
+    DecodeError
+        The picture has another dtype or number of samples, or is too small or too large.
+    """
+    if picture.ndim == 2:
+        picture = picture[:, :, None]
+    rows, columns, samples = out.shape
+    if (
+        picture.ndim != 3
+        or picture.dtype != out.dtype
+        or picture.shape[2] != samples
+        or not valid[0] <= picture.shape[0] <= rows
+        or not valid[1] <= picture.shape[1] <= columns
+    ):
+        msg = (
+            f"{codec} tile holds {picture.shape} {picture.dtype}, "
+            f"{(rows, columns, samples)} {out.dtype} expected"
+        )
+        raise DecodeError(msg)
+    return picture

@@ -1,0 +1,7 @@
+"""Pieces of tiles into regions."""
+
+from __future__ import annotations
+
+from regionio.compose.canvas import Canvas, ChannelMap
+
+__all__ = ["Canvas", "ChannelMap"]

@@ -1,0 +1,214 @@
+"""The CPU engine: ranged reads, decoders that free the GIL, NumPy pastes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._cache import Claim, ReuseHistory, TileCache
+from regionio._errors import RegionIOError
+from regionio._plan import Window
+from regionio.compose import Canvas
+from regionio.engines.group import TileGroup, groups_of
+from regionio.engines.stats import ReadStats
+from regionio.storage import FetchCount, Storage
+
+__all__ = ["CpuEngine", "Failure", "Source"]
+
+LARGEST_SCRATCH_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What an engine reads a view from.
+
+    Parameters
+    ----------
+    storages
+        One for each of `ImageIndex.sources`.
+    cache_key
+        Identifies the view's tiles in the cache, or None: they are not cached.
+    convert
+        Applied to each decoded tile (colour management), or None.
+    keep_eagerly
+        Keep every tile that is not used up, instead of waiting for evidence of reuse.
+    """
+
+    storages: Sequence[Storage]
+    cache_key: Hashable = None
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    keep_eagerly: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A tile that could not be read.
+
+    Parameters
+    ----------
+    regions
+        Numbers of the regions that need it.
+    error
+        Names file, level and tile.
+    """
+
+    regions: list[int]
+    error: RegionIOError
+
+
+class CpuEngine:
+    """Renders windows in the calling thread; give parts of a window to several threads.
+
+    Parameters
+    ----------
+    sources
+        What each of the window's views is read from.
+    cache
+        The cache of decoded tiles.
+    """
+
+    def __init__(self, sources: Sequence[Source], cache: TileCache) -> None:
+        self._sources = sources
+        self._storages = [source.storages for source in sources]
+        self._cache = cache
+
+    def render(self, window: Window, canvas: Canvas) -> tuple[list[Failure], ReadStats]:
+        """Read, decode and paste every tile of a window.
+
+        Parameters
+        ----------
+        window
+            Usually a few tiles of a larger one.
+        canvas
+            Holds the batches of all the window's regions.
+
+        Returns
+        -------
+        failures
+            Tiles that could not be read; the others were pasted all the same.
+        stats
+            What it cost.
+        """
+        run = _Run(canvas)
+        for group in groups_of(window, self._storages):
+            source = self._sources[group.view_number]
+            if source.cache_key is None or group.by_rows or self._cache.capacity == 0:
+                run.decode(group, range(len(group)), source.convert)
+            else:
+                self._render_cached(group, source, run, window)
+        return run.failures, run.stats
+
+    def _render_cached(self, group: TileGroup, source: Source, run: _Run, window: Window) -> None:
+        """Take tiles from the cache, decode the others, and wait for those that others decode."""
+        keys = [(source.cache_key, tile) for tile in group.tile.tolist()]
+        found = self._cache.claim(keys)
+        missing = [i for i, item in enumerate(found) if item is None]
+        if missing:
+            keep = self._worth_keeping(group, source, missing)
+            offer = _Offer(self._cache, keys, missing, keep)
+            try:
+                run.decode(group, missing, source.convert, offer)
+            finally:
+                offer.give_up_rest()
+        unlucky = []
+        for i, item in enumerate(found):
+            pixels = item.wait() if isinstance(item, Claim) else item
+            if pixels is not None:
+                run.canvas.paste(pixels, group.pieces(i))
+                run.stats.cache_hits += 1
+            elif item is not None:
+                unlucky.append(i)
+        if unlucky:  # whoever decoded these failed: fail with an error of one's own
+            run.decode(group, unlucky, source.convert)
+
+    def _worth_keeping(self, group: TileGroup, source: Source, missing: list[int]) -> list[bool]:
+        used = [sum(piece[7] * piece[8] for piece in group.pieces(i)) for i in missing]
+        whole = [rows * columns for rows, columns in (group.covers[i] for i in missing)]
+        used_up = np.greater_equal(used, whole)
+        history = ReuseHistory.of(group.view.table)
+        keep = history.note(group.tile[missing], group.tile_bytes, used_up, self._cache.capacity)
+        kept: list[bool] = (keep | ~used_up if source.keep_eagerly else keep).tolist()
+        return kept
+
+
+class _Offer:
+    """Claimed tiles on their way into the cache."""
+
+    def __init__(
+        self, cache: TileCache, keys: list[Hashable], missing: list[int], keep: list[bool]
+    ) -> None:
+        self._cache = cache
+        self._keys = keys
+        self._keep = dict(zip(missing, keep, strict=True))
+
+    def keeps(self, member: int) -> bool:
+        """Return whether a tile's memory will belong to the cache."""
+        return self._keep[member]
+
+    def give(self, member: int, pixels: NDArray[Any] | None) -> None:
+        """Hand over a tile, or None where it failed."""
+        self._cache.fulfil(self._keys[member], pixels, keep=self._keep.pop(member))
+
+    def give_up_rest(self) -> None:
+        """Let those who wait for tiles that were not decoded go on."""
+        for member in list(self._keep):
+            self.give(member, None)
+
+
+class _Run:
+    """One call of `render`: where pixels go, what failed, what it cost."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas = canvas
+        self.failures: list[Failure] = []
+        self.stats = ReadStats()
+
+    def decode(
+        self,
+        group: TileGroup,
+        members: Sequence[int],
+        convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+        offer: _Offer | None = None,
+    ) -> None:
+        """Fetch, decode and paste some tiles of a group."""
+        count = FetchCount()
+        scratch = _scratch(group)
+        for i, data in group.fetch(members, count):
+            out = scratch if offer is None or not offer.keeps(i) else np.empty_like(scratch)
+            try:
+                if isinstance(data, RegionIOError):
+                    raise data
+                pixels = group.decoder(data, group.covers[i], out)
+            except RegionIOError as error:
+                self.failures.append(Failure(group.regions(i), group.located(i, error)))
+                continue
+            if convert is not None:
+                pixels = convert(pixels)
+            self.canvas.paste(pixels, group.pieces(i), group.first_row[i])
+            if offer is not None:
+                offer.give(i, pixels)
+            self.stats.tiles_decoded += 1
+        self.stats.bytes_wanted += count.bytes_wanted
+        self.stats.bytes_read += count.bytes_read
+        self.stats.requests += count.requests
+
+
+_thread = threading.local()
+
+
+def _scratch(group: TileGroup) -> NDArray[Any]:
+    """Return memory for one decoded tile, which the thread uses again and again."""
+    nbytes = group.tile_bytes
+    if group.by_rows:  # pixels are used as they were read
+        return np.empty((0, *group.tile_shape[1:]), dtype=group.dtype)
+    if nbytes > LARGEST_SCRATCH_BYTES:
+        return np.empty(group.tile_shape, dtype=group.dtype)
+    memory: NDArray[np.uint8] | None = getattr(_thread, "scratch", None)
+    if memory is None or len(memory) < nbytes:
+        memory = _thread.scratch = np.empty(nbytes, dtype=np.uint8)
+    return memory[:nbytes].view(group.dtype).reshape(group.tile_shape)

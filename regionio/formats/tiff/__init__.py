@@ -1,0 +1,51 @@
+"""TIFF and BigTIFF of every vendor: parsed by tifffile, understood by one small module a vendor."""
+
+from __future__ import annotations
+
+from tifffile import TiffFile
+
+from regionio._errors import CorruptFileError
+from regionio._index import ImageIndex
+from regionio.formats.tiff.build import build_index, scene_number
+from regionio.formats.tiff.header import is_tiff, tags_of_first_directory
+from regionio.formats.tiff.parsing import parsing
+from regionio.formats.tiff.vendors import describe
+from regionio.storage import Storage
+
+__all__ = ["is_tiff", "read_index"]
+
+NDPI_TAG = 65420
+
+
+def read_index(storage: Storage, scene: int | str) -> ImageIndex:
+    """Read the index of one scene of a TIFF.
+
+    Parameters
+    ----------
+    storage
+        The file.
+    scene
+        Number or name.
+
+    Raises
+    ------
+    UnsupportedFormatError, CorruptFileError
+        As `regionio.formats.read_index`.
+    IndexError, KeyError
+        There is no such scene.
+    """
+    path = storage.identity.path
+    # NDPI is classic TIFF with 64-bit offsets between the lines: tifffile must be told
+    is_ndpi = NDPI_TAG in tags_of_first_directory(storage)
+    with storage.view() as view:
+        with parsing(path):
+            tiff = TiffFile(view, name=path, is_ndpi=is_ndpi)
+        with tiff:
+            with parsing(path):
+                draft = describe(tiff)
+                if not draft.scenes:
+                    msg = f"{path!r} holds no image"
+                    raise CorruptFileError(msg)
+            number = scene_number(draft, scene, path)
+            with parsing(path):
+                return build_index(tiff, draft, number, path)

@@ -1,0 +1,95 @@
+"""What a vendor's module finds in a TIFF: scenes, their levels and the pages that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import TiffFrame, TiffPage
+
+__all__ = ["FileDraft", "LevelDraft", "Page", "SceneDraft"]
+
+Page: TypeAlias = TiffPage | TiffFrame
+
+
+@dataclass
+class LevelDraft:
+    """One resolution: the pages that hold its planes.
+
+    Parameters
+    ----------
+    pages
+        One a (t, plane, z), row-major; None where the file has none.
+    counts
+        Sizes along (t, plane, z).
+    width, height
+        Size in pixels; None takes the first page's.
+    downsample
+        (x, y) to level 0 where the file states it.
+    positions
+        ``int64[n, 2]``, (y, x) of each tile of one plane, where tiles are not on a grid.
+    tile_order
+        ``int64[n]``, position in the file's tile table of the tile at each place of the grid,
+        where the file numbers its tiles in another order; -1 for none.
+    """
+
+    pages: Sequence[Page | None]
+    counts: tuple[int, int, int] = (1, 1, 1)
+    width: int | None = None
+    height: int | None = None
+    downsample: tuple[float, float] | None = None
+    positions: NDArray[np.int64] | None = None
+    tile_order: NDArray[np.int64] | None = None
+
+
+@dataclass
+class SceneDraft:
+    """One image.
+
+    Parameters
+    ----------
+    levels
+        From the largest to the smallest.
+    name
+        As the file calls it.
+    spacing
+        Axis letter → µm a pixel at level 0, where the vendor states it.
+    associated
+        ``"label"``, ``"macro"``, ``"thumbnail"`` → page.
+    channel_names
+        One a plane, where the file names them.
+    offset
+        (x, y) on the common canvas, in level-0 pixels.
+    """
+
+    levels: list[LevelDraft]
+    name: str = ""
+    spacing: dict[str, float] = field(default_factory=dict)
+    associated: dict[str, Page] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+    offset: tuple[int, int] | None = None
+
+
+@dataclass
+class FileDraft:
+    """What a TIFF holds, by the vendor that wrote it.
+
+    Parameters
+    ----------
+    format
+        Name of the format.
+    scenes
+        At least one.
+    metadata
+        Vendor's name → what the file says, as plain types.
+    white_background
+        Whether what is outside an RGB image is white.
+    """
+
+    format: str
+    scenes: list[SceneDraft]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    white_background: bool = False

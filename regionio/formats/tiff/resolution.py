@@ -1,0 +1,55 @@
+"""Pixel size from the resolution tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tifffile import TiffPage
+
+__all__ = ["spacing_from_tags"]
+
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+MICROMETERS = {2: 25_400.0, 3: 10_000.0}
+"""ResolutionUnit → µm: inch and centimetre."""
+
+PLACEHOLDERS_PER_INCH = (1.0, 72.0, 96.0, 300.0)
+"""What software writes that knows no pixel size."""
+
+
+def spacing_from_tags(page: TiffPage) -> dict[str, float]:
+    """Return µm a pixel along X and Y, or nothing where the tags are absent or placeholders.
+
+    Parameters
+    ----------
+    page
+        The page.
+
+    Returns
+    -------
+    dict
+        Empty, or with keys ``"X"`` and ``"Y"``.
+    """
+    unit = MICROMETERS.get(int(page.tags.valueof(RESOLUTION_UNIT) or 0))
+    x = _number(page.tags.valueof(X_RESOLUTION))
+    y = _number(page.tags.valueof(Y_RESOLUTION))
+    if unit is None or not x or not y or x < 0 or y < 0:
+        return {}
+    if any(_is_placeholder(value, unit) for value in (x, y)):
+        return {}
+    return {"X": unit / x, "Y": unit / y}
+
+
+def _is_placeholder(resolution: float, unit: float) -> bool:
+    if abs(resolution - 1.0) < 1e-6:
+        return True
+    per_inch = resolution * 25_400.0 / unit
+    return any(abs(per_inch / value - 1) < 1e-3 for value in PLACEHOLDERS_PER_INCH)
+
+
+def _number(value: Any) -> float | None:
+    """Return a RATIONAL, which tifffile gives as (numerator, denominator), as a number."""
+    try:
+        numerator, denominator = value
+        return float(numerator) / float(denominator)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None

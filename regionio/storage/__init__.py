@@ -1,0 +1,13 @@
+"""Bytes by range, from wherever a file lives."""
+
+from __future__ import annotations
+
+from regionio.storage._contract import FetchCount, FileIdentity, Storage
+from regionio.storage.local import LocalFile
+
+__all__ = ["FetchCount", "FileIdentity", "LocalFile", "Storage", "open_storage"]
+
+
+def open_storage(path: str) -> Storage:
+    """Return the storage that serves `path`."""
+    return LocalFile(path)

@@ -1,0 +1,91 @@
+"""What every storage gives: sizes, ranges, and a file-like view for header parsers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+__all__ = ["FetchCount", "FileIdentity", "Storage"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Says whether a file is still the same: where it is, how large, when last changed.
+
+    Parameters
+    ----------
+    path
+        Absolute path or URL.
+    size
+        In bytes.
+    modified
+        Time of the last change in nanoseconds since the epoch, or what the storage has instead.
+    """
+
+    path: str
+    size: int
+    modified: int
+
+
+@dataclass(slots=True)
+class FetchCount:
+    """What fetching cost.
+
+    Parameters
+    ----------
+    bytes_wanted
+        Sum of the ranges asked for.
+    bytes_read
+        What was read to serve them, gaps between neighbouring ranges included.
+    requests
+        Number of reads.
+    """
+
+    bytes_wanted: int = 0
+    bytes_read: int = 0
+    requests: int = 0
+
+
+class Storage(Protocol):
+    """One file that can be read by range, from many threads at once."""
+
+    @property
+    def identity(self) -> FileIdentity:
+        """Identity of the file when it was opened."""
+        ...
+
+    def read(
+        self, offsets: Sequence[int], sizes: Sequence[int], count: FetchCount
+    ) -> list[memoryview]:
+        """Return the bytes of each range.
+
+        Parameters
+        ----------
+        offsets, sizes
+            Ranges in bytes. Neighbours are read together if they are sorted by offset. All lie
+            inside the file.
+        count
+            Is added to.
+
+        Returns
+        -------
+        list of memoryview
+            One a range. The memory belongs to the caller.
+
+        Raises
+        ------
+        CorruptFileError
+            The file ended before a range did.
+        ClosedError
+            The storage was closed.
+        """
+        ...
+
+    def view(self) -> BinaryIO:
+        """Return a seekable file object with a position of its own, for parsers of headers."""
+        ...
+
+    def close(self) -> None:
+        """Refuse new reads; let go of the file when the last one is done."""
+        ...

@@ -1,0 +1,166 @@
+"""Files on a local or mounted disk, read at a position, without a lock."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from regionio._errors import ClosedError, CorruptFileError, UnsupportedFormatError
+from regionio.storage._contract import FetchCount, FileIdentity
+
+__all__ = ["LocalFile"]
+
+# Reading a gap of this size costs less than a second request.
+LARGEST_GAP_BYTES = 16 * 1024
+
+_HAS_PREAD = hasattr(os, "pread")
+
+
+class LocalFile:
+    """A file on disk.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        As `open` raises them.
+    UnsupportedFormatError
+        `path` is a directory.
+    """
+
+    def __init__(self, path: str) -> None:
+        if os.path.isdir(path):
+            msg = f"{path!r} is a directory; give the path of a file in it"
+            raise UnsupportedFormatError(msg)
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        status = os.fstat(self._descriptor)
+        self._identity = FileIdentity(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._closed = False
+
+    @property
+    def identity(self) -> FileIdentity:
+        return self._identity
+
+    def read(
+        self, offsets: Sequence[int], sizes: Sequence[int], count: FetchCount
+    ) -> list[memoryview]:
+        buffers: list[memoryview] = []
+        self._enter()
+        try:
+            position, ranges = 0, len(offsets)
+            while position < ranges:
+                start = offsets[position]
+                stop = start + sizes[position]
+                last = position + 1
+                while last < ranges and start <= offsets[last] <= stop + LARGEST_GAP_BYTES:
+                    stop = max(stop, offsets[last] + sizes[last])
+                    last += 1
+                run = memoryview(self._read_run(start, stop - start))
+                for index in range(position, last):
+                    begin = offsets[index] - start
+                    buffers.append(run[begin : begin + sizes[index]])
+                count.requests += 1
+                count.bytes_read += stop - start
+                position = last
+        finally:
+            self._leave()
+        count.bytes_wanted += sum(sizes)
+        return buffers
+
+    def _read_run(self, offset: int, size: int) -> bytes:
+        data = self._read_at(offset, size)
+        if len(data) == size:
+            return data
+        parts = [data]
+        while sum(map(len, parts)) < size:
+            done = sum(map(len, parts))
+            more = self._read_at(offset + done, size - done)
+            if not more:
+                msg = (
+                    f"{self._path!r} ends at byte {offset + done}, "
+                    f"{size - done} bytes before the end of a range that it should hold"
+                )
+                raise CorruptFileError(msg)
+            parts.append(more)
+        return b"".join(parts)
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        if _HAS_PREAD:
+            return os.pread(self._descriptor, size, offset)
+        with self._lock:  # Windows: no positioned read without moving the file position
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, size)
+
+    def view(self) -> BinaryIO:
+        return io.BufferedReader(_View(self), buffer_size=8192)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._readers == 0:
+                os.close(self._descriptor)
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._closed:
+                msg = f"{self._path!r} is closed; open it again to read from it"
+                raise ClosedError(msg)
+            self._readers += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._closed and self._readers == 0:
+                os.close(self._descriptor)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+class _View(io.RawIOBase):
+    """Seekable reader with its own position over a shared descriptor."""
+
+    def __init__(self, file: LocalFile) -> None:
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.identity.size}
+        position = base[whence] + offset
+        if position < 0:
+            msg = f"seek to {position}, before the start of the file"
+            raise ValueError(msg)
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), max(0, self._file.identity.size - self._position))
+        if size == 0:
+            return 0
+        [data] = self._file.read([self._position], [size], FetchCount())
+        target[:size] = data
+        self._position += size
+        return size
