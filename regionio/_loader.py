@@ -115,8 +115,10 @@ class Loader:
     @property
     def stats(self) -> ReadStats:
         """What reading has cost so far, over all epochs."""
-        current = self._current
-        return self._past if current is None else self._past + current.stats
+        stats = replace(self._past)
+        if self._current is not None:
+            stats.add(self._current.stats)
+        return stats
 
     @property
     def batch_size(self) -> int:
@@ -170,7 +172,7 @@ class Loader:
 
     def _end_epoch(self) -> None:
         if self._current is not None:
-            self._past = self._past + self._current.stats
+            self._past.add(self._current.stats)
             self._current.close()
             self._current = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -218,7 +218,7 @@ class Work:
     @property
     def stats(self) -> ReadStats:
         """What it has cost so far."""
-        return self._schedule.stats + ReadStats(regions=self._regions)
+        return replace(self._schedule.stats, regions=self._regions)
 
     def add(self, locations: NDArray[np.int64], indices: NDArray[np.int64]) -> list[Batch]:
         """Plan one or more batches and hand their tiles to the threads.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 
 import numpy as np
 
@@ -48,16 +47,15 @@ class Schedule:
         self._next = 0
         self._task_tiles = 1
         self._tasks = 0
-        self._open_pieces: Counter[int] = Counter()
+        self._open_pieces: dict[int, int] = {}
         self._errors: dict[int, Exception] = {}
         self.stats = ReadStats()
 
     def add(self, window: Window) -> None:
         """Take in the tiles of one or more further batches."""
-        batches = window.pieces["region"] // self._batch_size
+        pieces = _pieces_by_batch(window, self._batch_size)
         with self._changed:
-            for batch, pieces in zip(*_counts(batches), strict=True):
-                self._open_pieces[batch] += pieces
+            self._open_pieces.update(pieces)
             if self._waiting is not None and self._next < len(self._waiting):
                 window = self._waiting[self._next :].joined(window, self._batch_size)
             self._waiting, self._next = window, 0
@@ -115,13 +113,14 @@ class Schedule:
             if part is None:
                 self._tasks -= counted
                 return False
+        pieces = _pieces_by_batch(part, self._batch_size)
         try:
             failures, stats = self._engine.render(part, self._canvas)
             errors = {r // self._batch_size: f.error for f in failures for r in f.regions}
         except Exception as error:  # noqa: BLE001  it is raised where its batch is waited for
             stats = ReadStats()
-            errors = dict.fromkeys(_counts(part.pieces["region"] // self._batch_size)[0], error)
-        self._done(part, errors, stats)
+            errors = dict.fromkeys(pieces, error)
+        self._done(pieces, errors, stats)
         return True
 
     def _take(self) -> Window | None:
@@ -135,15 +134,16 @@ class Schedule:
         self._next = stop
         return part
 
-    def _done(self, part: Window, errors: dict[int, Exception], stats: ReadStats) -> None:
-        finished = _counts(part.pieces["region"] // self._batch_size)
+    def _done(
+        self, pieces: dict[int, int], errors: dict[int, Exception], stats: ReadStats
+    ) -> None:
         with self._changed:
-            self.stats += stats
+            self.stats.add(stats)
             complete = False
             for batch, error in errors.items():
                 self._errors.setdefault(batch, error)
-            for batch, pieces in zip(*finished, strict=True):
-                left = self._open_pieces.get(batch, 0) - pieces
+            for batch, count in pieces.items():
+                left = self._open_pieces.get(batch, 0) - count
                 if left > 0:
                     self._open_pieces[batch] = left
                 else:
@@ -153,14 +153,16 @@ class Schedule:
                 self._changed.notify_all()
 
 
-def _counts(batches: np.ndarray) -> tuple[list[int], list[int]]:
-    """Return the distinct batches and the number of pieces of each."""
-    if len(batches) == 0:
-        return [], []
-    first = int(batches.min())
-    counts = np.bincount(batches - first)
-    present = np.flatnonzero(counts)
-    return (present + first).tolist(), counts[present].tolist()
+def _pieces_by_batch(window: Window, batch_size: int) -> dict[int, int]:
+    """Return the number of pieces of each batch that has any."""
+    region = window.pieces["region"]
+    if len(region) == 0:
+        return {}
+    first, last = int(region.min()) // batch_size, int(region.max()) // batch_size
+    if first == last:
+        return {first: len(region)}
+    counts = np.bincount(region // batch_size - first)
+    return {first + place: count for place, count in enumerate(counts.tolist()) if count}
 
 
 def _task_tiles(window: Window) -> int:

@@ -152,6 +152,8 @@ class TileGroup:
         if table.position is not None:
             return [(height, width)] * len(self.tile)
         row, column = np.divmod(self.tile % table.plane_tiles, table.grid[4])
+        if row.max() < level.height // height and column.max() < level.width // width:
+            return [(height, width)] * len(self.tile)
         rows = np.minimum(level.height - row * height, height)
         columns = np.minimum(level.width - column * width, width)
         return list(zip(rows.tolist(), columns.tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 __all__ = ["ReadStats"]
 
@@ -26,10 +26,6 @@ class ReadStats:
     regions
         Regions delivered.
 
-    Examples
-    --------
-    >>> ReadStats(tiles_decoded=3) + ReadStats(tiles_decoded=4)
-    ReadStats(bytes_wanted=0, bytes_read=0, requests=0, tiles_decoded=7, cache_hits=0, regions=0)
     """
 
     bytes_wanted: int = 0
@@ -39,7 +35,11 @@ class ReadStats:
     cache_hits: int = 0
     regions: int = 0
 
-    def __add__(self, other: ReadStats) -> ReadStats:
-        return ReadStats(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(ReadStats)}
-        )
+    def add(self, other: ReadStats) -> None:
+        """Add another reader's counts to these."""
+        self.bytes_wanted += other.bytes_wanted
+        self.bytes_read += other.bytes_read
+        self.requests += other.requests
+        self.tiles_decoded += other.tiles_decoded
+        self.cache_hits += other.cache_hits
+        self.regions += other.regions

@@ -28,7 +28,6 @@ ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 # libjpeg warnings about streams whose pixels are all there
 BENIGN_WARNINGS = (
-    "extraneous bytes before marker",
     "Unknown Adobe color transform code",
     "JFIF APP0 marker: revision",
 )
