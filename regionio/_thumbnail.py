@@ -1,0 +1,98 @@
+"""The whole image, small."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._region import Region
+from regionio._resample import area_average
+
+if TYPE_CHECKING:
+    from regionio._image import Image
+
+__all__ = ["make_thumbnail"]
+
+BAND_PIXELS = 2**24
+"""Pixels of a level that are held at a time."""
+
+
+def make_thumbnail(image: Image, max_size: int) -> Region:
+    """Average the smallest level that is large enough over areas, band by band.
+
+    Parameters
+    ----------
+    image
+        The image: of several planes or times, the first.
+    max_size
+        Most pixels along the longer side of the result.
+
+    Returns
+    -------
+    Region
+        Of the image's dtype. Its spacing is that of its pixels.
+
+    Raises
+    ------
+    ValueError
+        `max_size` is less than 1.
+    """
+    if max_size < 1:
+        msg = f"max_size is at least 1 pixel, not {max_size}"
+        raise ValueError(msg)
+    number = _level_for(image, max_size)
+    level = image.levels[number]
+    scale = min(1.0, max_size / max(level.width, level.height))
+    width = max(1, round(level.width * scale))
+    height = max(1, round(level.height * scale))
+    x_edges = np.linspace(0, level.width, width + 1)
+    y_edges = np.linspace(0, level.height, height + 1)
+    rows = max(1, int(BAND_PIXELS / level.width * height / level.height))
+    bands = [
+        _band(image, number, x_edges, y_edges[start : start + rows + 1])
+        for start in range(0, height, rows)
+    ]
+    pixels = _stored(np.concatenate(bands), image.dtype)
+    factors = (level.downsample[0] * level.width / width, level.downsample[1] * level.height / height)
+    return Region(
+        pixels,
+        dims="YXC" if pixels.ndim == 3 else "YX",
+        locations=np.zeros(2, dtype=np.int64),
+        indices=0,
+        level=number,
+        spacing={
+            axis: spacing * factor
+            for axis, spacing, factor in zip("XY", image.spacing("XY"), factors, strict=True)
+            if spacing is not None
+        },
+        spacing_unit=next((unit for unit in image.spacing_units("XY") if unit), "micrometer"),
+    )
+
+
+def _level_for(image: Image, max_size: int) -> int:
+    """Return the smallest level with a side of at least `max_size`, else the largest."""
+    large = [n for n, level in enumerate(image.levels) if max(level.width, level.height) >= max_size]
+    return large[-1] if large else 0
+
+
+def _band(
+    image: Image, number: int, x_edges: NDArray[np.float64], y_edges: NDArray[np.float64]
+) -> NDArray[Any]:
+    """Average the rows of a level between the first and the last of `y_edges`."""
+    level = image.levels[number]
+    first, last = math.floor(y_edges[0]), min(math.ceil(y_edges[-1]), level.height)
+    location: tuple[int, ...] = (0, math.ceil(first * level.downsample[1] - 1e-9))
+    if image.is_volume:
+        location = (*location, image.size("Z")[0] // 2)
+    region = image.read_region(location, (level.width, last - first), number)
+    pixels = np.asarray(region)
+    return area_average(area_average(pixels, 1, x_edges), 0, y_edges - first)
+
+
+def _stored(pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if dtype.kind == "b":
+        return pixels >= 0.5
+    return np.rint(pixels).astype(dtype) if dtype.kind in "ui" else pixels.astype(dtype)
