@@ -79,10 +79,12 @@ def encoded_tiles(codec: str, side: int) -> list[bytes]:
         "jpeg_rgb": lambda p: imagecodecs.jpeg8_encode(
             p, level=80, colorspace="RGB", outcolorspace="RGB"
         ),
-        "j2k": lambda p: imagecodecs.jpeg2k_encode(p, level=38, codecformat="J2K", reversible=False),
+        "j2k": lambda p: imagecodecs.jpeg2k_encode(
+            p, level=38, codecformat="J2K", reversible=False
+        ),
         "deflate": lambda p: imagecodecs.zlib_encode(p, level=6),
         "zstd": lambda p: imagecodecs.zstd_encode(p, level=9),
-        "lzw": lambda p: imagecodecs.lzw_encode(p),
+        "lzw": imagecodecs.lzw_encode,
     }
     return [bytes(encode[codec](piece)) for piece in _pieces(side)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -127,7 +127,7 @@ class Image:
 
     @property
     def format(self) -> str:
-        """What wrote or defined the file: ``"aperio"``, ``"ome-tiff"``, ``"tiff"`` …"""
+        """Who defined the file's layout: ``"aperio"``, ``"ome-tiff"``, ``"tiff"`` and so on."""
         return self._index.format
 
     @property
@@ -286,18 +286,49 @@ class Image:
         size: Sequence[int] | None = None,
         level: int = 0,
         *,
+        z: int = 0,
+        t: int = 0,
+        channels: int | str | slice | Sequence[int | str] | None = None,
+        num_workers: int | None = None,
         batch_size: Literal[1] = 1,
+        drop_last: bool = False,
+        prefetch_factor: int = 2,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+        fill: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
-        **options: Any,
+        return_mask: bool = False,
+        layout: str | None = None,
+        dtype: DTypeLike | None = None,
+        scale: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> Region: ...
 
     @overload
     def read_region(
         self,
-        location: Iterable[Any],
+        location: Iterable[Any] | None = None,
         size: Sequence[int] | None = None,
         level: int = 0,
-        **options: Any,
+        *,
+        z: int = 0,
+        t: int = 0,
+        channels: int | str | slice | Sequence[int | str] | None = None,
+        num_workers: int | None = None,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        prefetch_factor: int = 2,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+        fill: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
+        return_mask: bool = False,
+        layout: str | None = None,
+        dtype: DTypeLike | None = None,
+        scale: ArrayLike | None = None,
+        offset: ArrayLike | None = None,
     ) -> Loader: ...
 
     def read_region(
@@ -444,7 +475,7 @@ class Image:
             self._closed = True
             self._file.close()
 
-    def __enter__(self) -> Image:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Self
 
 from regionio._errors import ClosedError
 from regionio._locations import Feed, LocationSequence, LocationStream
@@ -153,7 +153,7 @@ class Loader:
         self._end_epoch()
         self._closed = True
 
-    def __enter__(self) -> Loader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

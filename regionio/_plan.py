@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._index import ImageIndex, Level, TileTable
-from regionio._irregular import IrregularTiles
+from regionio._irregular import Layouts, VisibleTiles, runs
 
 __all__ = ["PIECE", "View", "Window", "plan_regions"]
 
@@ -227,33 +227,53 @@ def _pieces(
         cells = _irregular_cells(view, first, last)
     else:
         cells = _grid_cells(view, first, last)
-    region, plane, z, tile, tile_y, tile_x, height, width = cells
-    start_y = np.maximum(first[region, 1], tile_y)
-    start_x = np.maximum(first[region, 2], tile_x)
-    stop_y = np.minimum(last[region, 1], tile_y + height)
-    stop_x = np.minimum(last[region, 2], tile_x + width)
-    pieces = np.empty(len(region), dtype=PIECE)
-    pieces["region"] = region
-    pieces["plane"] = plane
-    pieces["z"] = z - location[region, 0]
-    pieces["y"] = start_y - location[region, 1]
-    pieces["x"] = start_x - location[region, 2]
-    pieces["tile_y"] = start_y - tile_y
-    pieces["tile_x"] = start_x - tile_x
+    start_y = np.maximum(first[cells.region, 1], cells.y)
+    start_x = np.maximum(first[cells.region, 2], cells.x)
+    stop_y = np.minimum(last[cells.region, 1], cells.y + cells.height)
+    stop_x = np.minimum(last[cells.region, 2], cells.x + cells.width)
+    pieces = np.empty(len(cells.region), dtype=PIECE)
+    pieces["region"] = cells.region
+    pieces["plane"] = cells.plane
+    pieces["z"] = cells.z - location[cells.region, 0]
+    pieces["y"] = start_y - location[cells.region, 1]
+    pieces["x"] = start_x - location[cells.region, 2]
+    pieces["tile_y"] = start_y - cells.tile_y
+    pieces["tile_x"] = start_x - cells.tile_x
     pieces["height"] = stop_y - start_y
     pieces["width"] = stop_x - start_x
-    if table.position is not None:
-        _shift_to_tile(pieces, tile_y, tile_x, table.position[tile % table.plane_tiles])
     if not table.complete:
-        present = table.nbytes[tile] > 0
-        return tile[present], pieces[present]
-    return tile, pieces
+        present = table.nbytes[cells.tile] > 0
+        return cells.tile[present], pieces[present]
+    return cells.tile, pieces
 
 
-def _grid_cells(
-    view: View, first: NDArray[np.int64], last: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], ...]:
-    """List (region, plane, z, tile, y, x, height, width) of the grid cells that regions touch."""
+class _Cells(NamedTuple):
+    """Rectangles of the level, each shown by one tile: columns of equal length, or one number.
+
+    Parameters
+    ----------
+    region, plane, z, tile
+        Which region it is for, where it is from, and the tile's number in the table.
+    y, x, height, width
+        The rectangle in the level.
+    tile_y, tile_x
+        Where in the level the tile's first pixel lies.
+    """
+
+    region: NDArray[np.int64]
+    plane: NDArray[np.int64]
+    z: NDArray[np.int64]
+    tile: NDArray[np.int64]
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    height: NDArray[np.int64] | int
+    width: NDArray[np.int64] | int
+    tile_y: NDArray[np.int64]
+    tile_x: NDArray[np.int64]
+
+
+def _grid_cells(view: View, first: NDArray[np.int64], last: NDArray[np.int64]) -> _Cells:
+    """List the tiles of a grid that regions touch."""
     table = view.table
     _, _, _, rows, columns = table.grid
     tile_height, tile_width = table.tile_shape
@@ -264,8 +284,7 @@ def _grid_cells(
     down = np.minimum((last[:, 1] - 1) // tile_height + 1, rows) - row
     across = np.minimum((last[:, 2] - 1) // tile_width + 1, columns) - column
     counts = np.where(inside, len(view.planes) * depth * down * across, 0)
-    region = np.repeat(np.arange(len(first)), counts)
-    inner = np.arange(len(region)) - np.repeat(np.cumsum(counts) - counts, counts)
+    region, inner = runs(counts)
     inner, cell_column = np.divmod(inner, across[region])
     inner, cell_row = np.divmod(inner, down[region])
     plane, z = np.divmod(inner, depth[region])
@@ -273,43 +292,58 @@ def _grid_cells(
     cell_column += column[region]
     z += first[region, 0]
     tile = _tile_number(view, plane, z, cell_row * columns + cell_column)
-    height = np.full(len(region), tile_height)
-    width = np.full(len(region), tile_width)
-    return region, plane, z, tile, cell_row * tile_height, cell_column * tile_width, height, width
+    y, x = cell_row * tile_height, cell_column * tile_width
+    return _Cells(region, plane, z, tile, y, x, tile_height, tile_width, y, x)
 
 
-def _irregular_cells(
-    view: View, first: NDArray[np.int64], last: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], ...]:
-    """List the same of the visible parts of tiles that lie anywhere."""
-    parts = IrregularTiles.of(view.table).touching(first[:, 1:], last[:, 1:])
-    planes, depth = len(view.planes), np.maximum(last[:, 0] - first[:, 0], 0)
-    counts = planes * depth[parts.region]
-    chosen = np.repeat(np.arange(len(parts.region)), counts)
-    inner = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
+def _irregular_cells(view: View, first: NDArray[np.int64], last: NDArray[np.int64]) -> _Cells:
+    """List the visible parts of tiles that lie anywhere."""
+    layouts = Layouts.of(view.table)
+    depth = view.table.grid[2]
+    plane, z = np.divmod(np.arange(len(view.planes) * depth), depth)
+    layout_of = layouts.of_plane[_plane_number(view, plane, z)].reshape(-1, depth)
+    touched = layout_of[:, first[:, 0].min(initial=depth) : last[:, 0].max(initial=0)]
+    columns = [
+        _layout_cells(view, layouts.tiles(number), layout_of == number, first, last)
+        for number in (np.unique(touched).tolist() or [0])
+    ]
+    if len(columns) == 1:
+        return columns[0]
+    return _Cells(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def _layout_cells(
+    view: View,
+    tiles: VisibleTiles,
+    has_layout: NDArray[np.bool_],
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+) -> _Cells:
+    """List the visible parts in those planes (plane, z) that have one layout."""
+    parts = tiles.touching(first[:, 1:], last[:, 1:])
+    depth = np.maximum(last[:, 0] - first[:, 0], 0)
+    chosen, inner = runs(len(view.planes) * depth[parts.region])
     region = parts.region[chosen]
-    plane, z = np.divmod(inner, np.maximum(depth[region], 1))
+    plane, z = np.divmod(inner, depth[region])
     z += first[region, 0]
+    if not has_layout.all():
+        wanted = has_layout[plane, z]
+        chosen, region, plane, z = chosen[wanted], region[wanted], plane[wanted], z[wanted]
     tile = _tile_number(view, plane, z, parts.tile[chosen])
     y, x, height, width = parts.box[chosen].T
-    return region, plane, z, tile, y, x, height, width
+    tile_y, tile_x = parts.origin[chosen].T
+    return _Cells(region, plane, z, tile, y, x, height, width, tile_y, tile_x)
 
 
-def _shift_to_tile(
-    pieces: NDArray[Any],
-    part_y: NDArray[np.int64],
-    part_x: NDArray[np.int64],
-    position: NDArray[np.int64],
-) -> None:
-    """Count from the tile's own first pixel, not from that of its visible part."""
-    pieces["tile_y"] += part_y - position[:, 0]
-    pieces["tile_x"] += part_x - position[:, 1]
+def _plane_number(view: View, plane: NDArray[np.int64], z: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count planes as the table does, over (t, c, z)."""
+    _, planes, depth, _, _ = view.table.grid
+    number = np.asarray(view.planes, dtype=np.int64)[plane]
+    number += view.time * planes
+    return number * depth + z
 
 
 def _tile_number(
     view: View, plane: NDArray[np.int64], z: NDArray[np.int64], in_plane: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    _, planes, depth, _, _ = view.table.grid
-    number = np.asarray(view.planes, dtype=np.int64)[plane]
-    number += view.time * planes
-    return (number * depth + z) * view.table.plane_tiles + in_plane
+    return _plane_number(view, plane, z) * view.table.plane_tiles + in_plane

@@ -110,7 +110,7 @@ class Region:
         return self.array.__array_interface__
 
     def __array__(
-        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None  # noqa: FBT001
     ) -> NDArray[Any]:
         return np.asarray(self.array, dtype=dtype, copy=copy)
 

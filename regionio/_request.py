@@ -46,7 +46,7 @@ class ReadRequest:
     seed: int
     device: str
     fill: Any
-    out: NDArray[Any] | None
+    out: Any
     return_mask: bool
     layout: str | None
     dtype: Any
@@ -80,7 +80,9 @@ def read_request(
     axes = 3 if index.is_volume else 2
     batch_size = _integer(request.batch_size, "batch_size", 1)
     num_workers = request.num_workers
-    workers = default_num_workers() if num_workers is None else _integer(num_workers, "num_workers", 0)
+    workers = (
+        default_num_workers() if num_workers is None else _integer(num_workers, "num_workers", 0)
+    )
     options = LoaderOptions(
         batch_size=batch_size,
         drop_last=bool(request.drop_last),
@@ -218,13 +220,13 @@ def _dims(index: ImageIndex, layout: str | None, *, drops_z: bool, drops_c: bool
     return dims
 
 
-def _checked_out(out: NDArray[Any] | None, reader: Reader) -> NDArray[Any] | None:
+def _checked_out(out: Any, reader: Reader) -> NDArray[Any] | None:
     if out is None:
         return None
-    shape, dtype = reader.layout.shape, reader.conversion.dtype
     if not isinstance(out, np.ndarray):
         msg = f"out is a NumPy array, not {type(out).__name__}"
         raise TypeError(msg)
+    shape, dtype = reader.layout.shape, reader.conversion.dtype
     if out.shape != shape or out.dtype != dtype:
         msg = f"out has shape {out.shape} and dtype {out.dtype}; {shape} and {dtype} are needed"
         raise ValueError(msg)
@@ -272,5 +274,3 @@ def _below(value: Any, count: int, name: str, index: ImageIndex) -> int:
         msg = f"{name}={number}: {index.sources[0]!r} has {count}, counted from 0"
         raise IndexError(msg)
     return number
-
-

@@ -116,7 +116,11 @@ class Schedule:
         pieces = _pieces_by_batch(part, self._batch_size)
         try:
             failures, stats = self._engine.render(part, self._canvas)
-            errors = {r // self._batch_size: f.error for f in failures for r in f.regions}
+            errors: dict[int, Exception] = {
+                region // self._batch_size: failure.error
+                for failure in failures
+                for region in failure.regions
+            }
         except Exception as error:  # noqa: BLE001  it is raised where its batch is waited for
             stats = ReadStats()
             errors = dict.fromkeys(pieces, error)
@@ -134,9 +138,7 @@ class Schedule:
         self._next = stop
         return part
 
-    def _done(
-        self, pieces: dict[int, int], errors: dict[int, Exception], stats: ReadStats
-    ) -> None:
+    def _done(self, pieces: dict[int, int], errors: dict[int, Exception], stats: ReadStats) -> None:
         with self._changed:
             self.stats.add(stats)
             complete = False

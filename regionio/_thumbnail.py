@@ -56,7 +56,10 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
         for start in range(0, height, rows)
     ]
     pixels = _stored(np.concatenate(bands), image.dtype)
-    factors = (level.downsample[0] * level.width / width, level.downsample[1] * level.height / height)
+    factors = (
+        level.downsample[0] * level.width / width,
+        level.downsample[1] * level.height / height,
+    )
     return Region(
         pixels,
         dims="YXC" if pixels.ndim == 3 else "YX",
@@ -74,7 +77,9 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
 
 def _level_for(image: Image, max_size: int) -> int:
     """Return the smallest level with a side of at least `max_size`, else the largest."""
-    large = [n for n, level in enumerate(image.levels) if max(level.width, level.height) >= max_size]
+    large = [
+        n for n, level in enumerate(image.levels) if max(level.width, level.height) >= max_size
+    ]
     return large[-1] if large else 0
 
 

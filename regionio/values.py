@@ -58,10 +58,8 @@ class Conversion:
             The dtype can't hold all stored values, or scale and offset don't fit.
         """
         scaled = scale is not None or offset is not None
-        if dtype is None:
-            target = np.dtype(np.float32) if scaled else stored
-        else:
-            target = np.dtype(dtype)
+        natural = np.dtype(np.float32) if scaled else stored
+        target = natural if dtype is None else np.dtype(dtype)
         if scaled and target.kind != "f":
             msg = f"scale and offset need a floating dtype, not {target}"
             raise ValueError(msg)
@@ -94,7 +92,12 @@ def _per_channel(
 
 
 def fill_values(
-    fill: ArrayLike | None, channels: int, dtype: np.dtype[Any], *, white: bool, stored: np.dtype[Any]
+    fill: ArrayLike | None,
+    channels: int,
+    dtype: np.dtype[Any],
+    *,
+    white: bool,
+    stored: np.dtype[Any],
 ) -> NDArray[Any]:
     """Return what is put where an image has no pixels.
 

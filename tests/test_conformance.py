@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+
 from regionio.testing import ImageConformance
 
 SLIDE = Path(__file__).parent / "data" / "CMU-1-Small-Region.svs"

@@ -12,9 +12,7 @@ __all__ = ["Decoder"]
 class Decoder(Protocol):
     """Decodes the tiles of one encoding and shape; safe to call from many threads at once."""
 
-    def __call__(
-        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
-    ) -> NDArray[Any]:
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         """Decode one tile.
 
         Parameters

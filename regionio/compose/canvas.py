@@ -56,9 +56,7 @@ class Canvas:
         The channel map of each of `View.planes`.
     """
 
-    def __init__(
-        self, batch_size: int, conversion: Conversion, planes: list[ChannelMap]
-    ) -> None:
+    def __init__(self, batch_size: int, conversion: Conversion, planes: list[ChannelMap]) -> None:
         self._batch_size = batch_size
         self._planes = planes
         self._batches: dict[int, NDArray[Any]] = {}
@@ -98,8 +96,8 @@ class Canvas:
         batch_size, batches = self._batch_size, self._batches
         for region, plane, z, y, x, tile_y, tile_x, height, width in pieces:
             batch, slot = divmod(region, batch_size)
-            tile_y -= first_row
-            part = pixels[tile_y : tile_y + height, tile_x : tile_x + width]
+            row = tile_y - first_row
+            part = pixels[row : row + height, tile_x : tile_x + width]
             place = batches[batch][slot, z, y : y + height, x : x + width]
             if not self._whole:
                 channel_map = self._planes[plane]

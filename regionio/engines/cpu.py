@@ -140,7 +140,7 @@ class _Offer:
     """Claimed tiles on their way into the cache."""
 
     def __init__(
-        self, cache: TileCache, keys: list[Hashable], missing: list[int], keep: list[bool]
+        self, cache: TileCache, keys: Sequence[Hashable], missing: list[int], keep: list[bool]
     ) -> None:
         self._cache = cache
         self._keys = keys
@@ -184,11 +184,11 @@ class _Run:
                 if isinstance(data, RegionIOError):
                     raise data
                 pixels = group.decoder(data, group.covers[i], out)
-            except RegionIOError as error:
+                if convert is not None:
+                    pixels = convert(pixels)
+            except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
                 self.failures.append(Failure(group.regions(i), group.located(i, error)))
                 continue
-            if convert is not None:
-                pixels = convert(pixels)
             self.canvas.paste(pixels, group.pieces(i), group.first_row[i])
             if offer is not None:
                 offer.give(i, pixels)

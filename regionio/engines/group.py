@@ -135,13 +135,16 @@ class TileGroup:
         """Return the numbers of the regions that need a tile."""
         return sorted({piece[0] for piece in self.pieces(member)})
 
-    def located(self, member: int, error: RegionIOError) -> RegionIOError:
+    def located(self, member: int, error: Exception) -> RegionIOError:
         """Return an error that says which tile of which file it is about."""
         columns = self.view.table.grid[4]
         row, column = divmod(int(self.tile[member]) % self.view.table.plane_tiles, columns)
         path = self._storage.identity.path
         where = f"{path!r}, level {self.view.number}, tile in row {row}, column {column}"
-        located = type(error)(f"{where}: {error}")
+        if isinstance(error, RegionIOError):
+            located = type(error)(f"{where}: {error}")
+        else:
+            located = DecodeError(f"{where}: {type(error).__name__}: {error}")
         located.__cause__ = error
         return located
 
@@ -162,7 +165,7 @@ class TileGroup:
         self, window: Window, offset: np.ndarray, nbytes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Narrow the ranges of uncompressed tiles to the rows that pieces need."""
-        rows, columns, samples = self.tile_shape
+        _, columns, samples = self.tile_shape
         bits = self._encoding.bits
         pixel_bits = sum(bits) if isinstance(bits, tuple) else bits * samples
         row_bytes = (columns * pixel_bits + 7) // 8

@@ -88,9 +88,7 @@ class ImageConformance:
             boxes.append((x, y, width, height))
         return [*boxes, (columns * 3, rows * 3, 5, 7), (0, 0, columns, rows)]
 
-    def test_describes_itself(
-        self, image: regionio.Image, expected: list[NDArray[Any]]
-    ) -> None:
+    def test_describes_itself(self, image: regionio.Image, expected: list[NDArray[Any]]) -> None:
         sizes = [(level.width, level.height) for level in image.levels]
         assert sizes == [level.shape[1::-1] for level in expected]
         assert image.size("XY") == sizes[0]
@@ -121,9 +119,7 @@ class ImageConformance:
 
     def test_fill_and_mask(self, image: regionio.Image, expected: list[NDArray[Any]]) -> None:
         rows, columns = expected[0].shape[:2]
-        region = image.read_region(
-            (-3, -2), (columns + 6, rows + 4), fill=1, return_mask=True
-        )
+        region = image.read_region((-3, -2), (columns + 6, rows + 4), fill=1, return_mask=True)
         inside = np.zeros((rows + 4, columns + 6), dtype=bool)
         inside[2 : 2 + rows, 3 : 3 + columns] = True
         assert region.mask is not None
@@ -166,9 +162,7 @@ class ImageConformance:
         locations = self.locations(image)
         orders = []
         for _ in range(2):
-            loader = image.read_region(
-                locations, (8, 8), batch_size=4, shuffle=True, seed=5
-            )
+            loader = image.read_region(locations, (8, 8), batch_size=4, shuffle=True, seed=5)
             orders.append([np.concatenate([b.indices for b in loader]) for _ in range(2)])
         np.testing.assert_array_equal(orders[0], orders[1])
         assert not np.array_equal(orders[0][0], orders[0][1])
@@ -215,7 +209,7 @@ class ImageConformance:
 
     def test_is_picklable(self, image: regionio.Image) -> None:
         wanted = np.asarray(image.read_region((0, 0), (16, 16)))
-        copy = pickle.loads(pickle.dumps(image))  # noqa: S301  our own
+        copy = pickle.loads(pickle.dumps(image))
         assert copy.shape == image.shape
         np.testing.assert_array_equal(copy.read_region((0, 0), (16, 16)), wanted)
 

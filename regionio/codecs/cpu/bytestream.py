@@ -46,9 +46,7 @@ class ByteStreamDecoder:
         self._unpack = _unpacker(encoding, tile_shape[1] * encoding.samples)
         self._unpredict = _unpredictor(encoding)
 
-    def __call__(
-        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
-    ) -> NDArray[Any]:
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         raw: memoryview | bytes | bytearray = data
         if self._encoding.reverse_bits:
             raw = imagecodecs.bitorder_decode(bytes(raw))
@@ -101,7 +99,7 @@ def _unpacker(
     bits = encoding.bits
     # the floating-point predictor works on the bytes as they stand
     byteorder = "=" if encoding.predictor == 3 else encoding.byteorder
-    stored = dtype.newbyteorder(byteorder) if dtype.itemsize > 1 else dtype
+    stored = _ordered(dtype, byteorder)
 
     def whole(data: memoryview | bytes | bytearray) -> NDArray[Any]:
         return np.frombuffer(data, stored, len(data) // stored.itemsize)
@@ -113,7 +111,9 @@ def _unpacker(
         return _unpack_pixels(bytes(data), bits, dtype, encoding.byteorder)  # type: ignore[arg-type]
 
     def float24(data: memoryview | bytes | bytearray) -> NDArray[Any]:
-        return imagecodecs.float24_decode(bytes(data), byteorder=encoding.byteorder)
+        if encoding.byteorder == ">":
+            return imagecodecs.float24_decode(bytes(data), byteorder=">")
+        return imagecodecs.float24_decode(bytes(data), byteorder="<")
 
     if isinstance(bits, tuple):
         return packed_pixels
@@ -128,9 +128,14 @@ def _unpack_pixels(
     data: bytes, bits: tuple[int, ...], dtype: np.dtype[Any], byteorder: str
 ) -> NDArray[Any]:
     """Unpack pixels whose samples differ in depth (RGB 5-6-5), each scaled to the full dtype."""
-    import tifffile
+    from tifffile.tifffile import unpack_rgb
 
-    return tifffile.unpack_rgb(data, dtype.newbyteorder(byteorder), bits)
+    pixels: NDArray[Any] = unpack_rgb(data, _ordered(dtype, byteorder), bits)
+    return pixels
+
+
+def _ordered(dtype: np.dtype[Any], byteorder: str) -> np.dtype[Any]:
+    return np.dtype(byteorder + dtype.char)
 
 
 def _unpredictor(encoding: Encoding) -> Callable[..., NDArray[Any]] | None:

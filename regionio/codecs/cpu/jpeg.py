@@ -56,9 +56,7 @@ class TurboDecoder:
         else:
             self._prefix = (encoding.prefix[:-2] or START) + marker
 
-    def __call__(
-        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
-    ) -> NDArray[Any]:
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         if self._whole_header:
             stream = b"".join((self._prefix, data, END))
         elif data[:2] != START:
@@ -77,13 +75,14 @@ class TurboDecoder:
 
     def _decode(self, stream: bytes, out: NDArray[Any]) -> NDArray[Any]:
         try:
-            return simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out)
+            pixels: NDArray[Any] = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out)
         except ValueError as error:
             message = str(error)
             if not any(benign in message for benign in BENIGN_WARNINGS):
                 msg = f"JPEG tile is damaged: {message}"
                 raise DecodeError(msg) from error
-        return simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
+            pixels = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
+        return pixels
 
 
 class GeneralDecoder:
@@ -96,9 +95,7 @@ class GeneralDecoder:
         self._colorspace = "RGB" if encoding.stored_colorspace == "rgb" else None
         self._out_colorspace = _out_colorspace(encoding)
 
-    def __call__(
-        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
-    ) -> NDArray[Any]:
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         prefix = self._encoding.prefix
         if not self._whole_header:
             self._check_complete(data)

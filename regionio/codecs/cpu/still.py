@@ -1,8 +1,9 @@
-"""Tiles that are each a whole picture of a self-describing format: PNG, WebP, JPEG XL, JPEG XR, LERC."""
+"""Tiles that are each a whole picture: PNG, WebP, JPEG XL, JPEG XR, LERC."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import imagecodecs
@@ -21,9 +22,7 @@ class StillImageDecoder:
         self._encoding = encoding
         self._decode = _picture_decoder(encoding)
 
-    def __call__(
-        self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]
-    ) -> NDArray[Any]:
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         try:
             picture = self._decode(data)
         except (RuntimeError, ValueError) as error:
@@ -32,11 +31,11 @@ class StillImageDecoder:
         return fit(picture, valid, out, self._encoding.compression)
 
 
-def _picture_decoder(encoding: Encoding) -> Callable[[memoryview], NDArray[Any]]:
+def _picture_decoder(encoding: Encoding) -> Callable[..., NDArray[Any]]:
     if encoding.compression == "webp" and encoding.samples == 4:
         # WebP leaves out an alpha channel that is opaque everywhere
-        return lambda data: imagecodecs.webp_decode(data, hasalpha=True)
-    decoders: dict[str, Callable[[memoryview], NDArray[Any]]] = {
+        return partial(imagecodecs.webp_decode, hasalpha=True)
+    decoders: dict[str, Callable[..., NDArray[Any]]] = {
         "webp": imagecodecs.webp_decode,
         "png": imagecodecs.png_decode,
         "jpegxl": imagecodecs.jpegxl_decode,

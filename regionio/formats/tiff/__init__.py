@@ -7,14 +7,12 @@ from tifffile import TiffFile
 from regionio._errors import CorruptFileError
 from regionio._index import ImageIndex
 from regionio.formats.tiff.build import build_index, scene_number
-from regionio.formats.tiff.header import is_tiff, tags_of_first_directory
+from regionio.formats.tiff.header import check_directories, is_ndpi, is_tiff
 from regionio.formats.tiff.parsing import parsing
 from regionio.formats.tiff.vendors import describe
 from regionio.storage import Storage
 
 __all__ = ["is_tiff", "read_index"]
-
-NDPI_TAG = 65420
 
 
 def read_index(storage: Storage, scene: int | str) -> ImageIndex:
@@ -35,11 +33,11 @@ def read_index(storage: Storage, scene: int | str) -> ImageIndex:
         There is no such scene.
     """
     path = storage.identity.path
-    # NDPI is classic TIFF with 64-bit offsets between the lines: tifffile must be told
-    is_ndpi = NDPI_TAG in tags_of_first_directory(storage)
+    ndpi = is_ndpi(storage)  # tifffile must be told
+    check_directories(storage, ndpi=ndpi)
     with storage.view() as view:
         with parsing(path):
-            tiff = TiffFile(view, name=path, is_ndpi=is_ndpi)
+            tiff = TiffFile(view, name=path, is_ndpi=ndpi)
         with tiff:
             with parsing(path):
                 draft = describe(tiff)

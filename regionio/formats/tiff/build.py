@@ -15,7 +15,7 @@ from regionio._index import Encoding, ImageIndex, Level, SceneInfo, TileTable
 from regionio.codecs import decoder_for
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, Page, SceneDraft
 from regionio.formats.tiff.geometry import downsample_factor
-from regionio.formats.tiff.page import encoding_of, ranges_of, tile_grid
+from regionio.formats.tiff.page import encoding_of, keyframe_of, ranges_of, tile_grid
 from regionio.formats.tiff.resolution import spacing_from_tags
 
 __all__ = ["build_index", "scene_number"]
@@ -124,10 +124,11 @@ class _Parts:
         rows, columns, tile_height, tile_width = tile_grid(first)
         width = draft.width or int(first.imagewidth)
         height = draft.height or int(first.imagelength)
-        tiles, inner = self._tables(draft, first, rows * columns)
+        layers = int(first.imagedepth)
+        tiles, inner = self._tables(draft, first, layers * rows * columns)
         times, planes, depth = draft.counts
         table = TileTable(
-            grid=(times, planes * inner, depth, rows, columns),
+            grid=(times, planes * inner, depth * layers, rows, columns),
             tile_shape=(tile_height, tile_width),
             position=draft.positions,
             **tiles,
@@ -145,12 +146,15 @@ class _Parts:
 
     def _tables(
         self, draft: LevelDraft, first: TiffPage, page_tiles: int
-    ) -> tuple[dict[str, NDArray[Any] | None], int]:
+    ) -> tuple[dict[str, Any], int]:
         """Join the pages' tables; also return the number of planes inside a page."""
         separate = self.encodings_of(first).separate
         inner = first.samplesperpixel if separate else 1
         count = page_tiles * inner
-        offsets, sizes, sources, codes = [], [], [], []
+        offsets: list[NDArray[Any]] = []
+        sizes: list[NDArray[Any]] = []
+        sources: list[NDArray[Any]] = []
+        codes: list[NDArray[Any]] = []
         for page in draft.pages:
             if page is None:
                 offset = nbytes = np.zeros(count, dtype=np.int64)
@@ -168,10 +172,10 @@ class _Parts:
             shape = (*draft.counts, inner, page_tiles)
             joined = [a.reshape(shape).swapaxes(2, 3).ravel() for a in joined]
         if draft.tile_order is not None:
-            joined = [_reordered(a, draft.tile_order, page_tiles) for a in joined]
+            joined = [_reordered(a, draft.tile_order) for a in joined]
         offset, nbytes, source_of, code_of = joined
         if draft.tile_order is not None:
-            nbytes[np.tile(draft.tile_order < 0, len(nbytes) // page_tiles)] = 0
+            nbytes.reshape(-1, len(draft.tile_order))[:, draft.tile_order < 0] = 0
         return {
             "offset": offset,
             "nbytes": nbytes,
@@ -184,11 +188,11 @@ class _Parts:
         return self.encodings[self._encoding(page)]
 
     def _encoding(self, page: Page) -> int:
-        keyframe = page.keyframe
+        keyframe = keyframe_of(page)
         number = self._encoding_of_page.get(id(keyframe))
         if number is None:
             encoding = encoding_of(keyframe)
-            decoder_for(encoding, tile_grid(keyframe)[2:])  # refuses what can't be decoded
+            _refuse_undecodable(encoding, keyframe)
             if encoding not in self.encodings:
                 self.encodings.append(encoding)
             number = self.encodings.index(encoding)
@@ -202,8 +206,18 @@ class _Parts:
         return self.sources.index(name)
 
 
-def _reordered(values: NDArray[Any], order: NDArray[np.int64], page_tiles: int) -> NDArray[Any]:
-    return values.reshape(-1, page_tiles)[:, np.maximum(order, 0)].ravel()
+def _refuse_undecodable(encoding: Encoding, page: TiffPage) -> None:
+    """Raise while the file is being opened what would be raised at the first tile."""
+    try:
+        decoder_for(encoding, tile_grid(page)[2:])
+    except UnsupportedFormatError as error:
+        msg = f"{page.parent.filehandle.path!r}, page {page.index}: {error}"
+        raise UnsupportedFormatError(msg) from error
+
+
+def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """Bring the tiles of every plane into the order of the grid."""
+    return values.reshape(-1, len(order))[:, np.maximum(order, 0)].ravel()
 
 
 def _banded(table: TileTable, encodings: Sequence[Encoding], width: int, height: int) -> TileTable:
@@ -213,7 +227,7 @@ def _banded(table: TileTable, encodings: Sequence[Encoding], width: int, height:
     raw = encoding.compression == "none" and isinstance(encoding.bits, int)
     if not raw or columns != 1 or table.encoding is not None or table.source is not None:
         return table
-    if table.tile_shape[1] != width or not table.complete:
+    if table.tile_shape[1] != width or table.position is not None or not table.complete:
         return table
     row_bytes = (width * encoding.samples * int(encoding.bits) + 7) // 8  # type: ignore[arg-type]
     offset = table.offset.reshape(-1, rows)
@@ -235,7 +249,7 @@ def _banded(table: TileTable, encodings: Sequence[Encoding], width: int, height:
 def _first(pages: Sequence[Page | None]) -> TiffPage:
     for page in pages:
         if page is not None:
-            return page.keyframe
+            return keyframe_of(page)
     msg = "a level has no pages at all"
     raise CorruptFileError(msg)
 
@@ -243,8 +257,8 @@ def _first(pages: Sequence[Page | None]) -> TiffPage:
 def _readable(page: Page) -> bool:
     """Return whether an associated image can be read; one that can't does not spoil the slide."""
     try:
-        encoding = encoding_of(page.keyframe)
-        decoder_for(encoding, tile_grid(page.keyframe)[2:])
+        keyframe = keyframe_of(page)
+        decoder_for(encoding_of(keyframe), tile_grid(keyframe)[2:])
     except (UnsupportedFormatError, CorruptFileError):
         return False
     return True
@@ -267,7 +281,7 @@ def _scene_info(draft: FileDraft, number: int) -> SceneInfo:
     times, planes, depth = level.counts
     sizes = {
         "T": times,
-        "Z": depth,
+        "Z": depth * int(page.imagedepth),
         "Y": level.height or int(page.imagelength),
         "X": level.width or int(page.imagewidth),
         "C": planes * page.samplesperpixel,

@@ -15,8 +15,11 @@ def explained_by_one_factor(base: tuple[int, int], size: tuple[int, int]) -> boo
     >>> explained_by_one_factor((2967, 2220), (387, 463))
     False
     """
-    bounds = [(whole / (part + 1), whole / max(part - 1, 0.5)) for whole, part in zip(base, size, strict=True)]
-    smaller = size[0] < base[0] and size[1] <= base[1] or size[1] < base[1] and size[0] <= base[0]
+    bounds = [
+        (whole / (part + 1), whole / max(part - 1, 0.5))
+        for whole, part in zip(base, size, strict=True)
+    ]
+    smaller = size != base and size[0] <= base[0] and size[1] <= base[1]
     return smaller and max(low for low, _ in bounds) < min(high for _, high in bounds)
 
 

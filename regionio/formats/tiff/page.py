@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TIFF, TiffPage
+from tifffile import TiffPage
 
 from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._index import Encoding
 from regionio.formats.tiff.draft import Page
 
-__all__ = ["encoding_of", "ranges_of", "tile_grid"]
+__all__ = ["encoding_of", "keyframe_of", "ranges_of", "tile_grid"]
 
 COMPRESSIONS = {
     1: "none",
@@ -49,6 +49,13 @@ COMPRESSIONS = {
 APERIO_YCBCR = 33003
 BYTE_STREAMS = {"none", "lzw", "deflate", "zstd", "lzma", "packbits"}
 LARGEST_SIDE = 2**31 - 1
+
+
+def keyframe_of(page: Page) -> TiffPage:
+    """Return the page whose tags hold for this one too: mostly itself."""
+    keyframe = page.keyframe
+    assert isinstance(keyframe, TiffPage)
+    return keyframe
 
 
 def encoding_of(page: TiffPage) -> Encoding:
@@ -149,14 +156,14 @@ def tile_grid(page: TiffPage) -> tuple[int, int, int, int]:
         Tiles are deeper than one plane.
     """
     width, height = int(page.imagewidth), int(page.imagelength)
-    if page.imagedepth != 1 or page.tiledepth != 1:
-        msg = f"{_where(page)}: ImageDepth {page.imagedepth} is not supported"
+    if page.is_tiled and page.tiledepth != 1:
+        msg = f"{_where(page)}: tiles of depth {page.tiledepth} are not supported"
         raise UnsupportedFormatError(msg)
     if page.is_tiled:
         tile_height, tile_width = int(page.tilelength), int(page.tilewidth)
     else:
         tile_height, tile_width = int(page.rowsperstrip), width
-    sizes = (width, height, tile_width, tile_height)
+    sizes = (width, height, tile_width, tile_height, int(page.imagedepth))
     if not all(0 < size <= LARGEST_SIDE for size in sizes):
         msg = (
             f"{_where(page)}: image of {width}×{height} pixels in tiles of "

@@ -37,8 +37,8 @@ def describe(tiff: TiffFile) -> FileDraft:
 def description_properties(description: str) -> dict[str, str]:
     """Return the ``key = value`` pairs of a description; ``Header`` is what stands before them.
 
-    >>> description_properties("Aperio Image\\r\\n46920x33014|AppMag = 20|MPP = 0.4990")
-    {'Header': 'Aperio Image\\r\\n46920x33014', 'AppMag': '20', 'MPP': '0.4990'}
+    >>> description_properties("Aperio Image Library|AppMag = 20|MPP = 0.4990")
+    {'Header': 'Aperio Image Library', 'AppMag': '20', 'MPP': '0.4990'}
     """
     header, *fields = description.split("|")
     properties = {"Header": header}

@@ -1,0 +1,50 @@
+"""All commands under one name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import regionio
+from regionio.cli.bench import bench
+from regionio.cli.extract import extract
+from regionio.cli.info import info
+from regionio.cli.options import epilog
+from regionio.cli.read import read
+from regionio.cli.thumbnail import thumbnail
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # wraps paragraphs to the terminal
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=epilog("info slide.svs --json"))(info)
+app.command(epilog=epilog("thumbnail slide.svs slide.png --max-size 1024"))(thumbnail)
+app.command(
+    epilog=epilog("read slide.svs region.tif --location 12000 8000 --size 2048 2048 --level 1")
+)(read)
+app.command(epilog=epilog("extract slide.svs patches/ --size 256 --level 1 --tissue 0.25"))(extract)
+app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"regionio {regionio.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Look at whole slides, and take regions and patches out of them."""
