@@ -242,6 +242,11 @@ class Image:
         return self._index.scenes
 
     @property
+    def scene(self) -> int:
+        """Number of this image among `scenes`."""
+        return self._file.scene
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """What the file says, as plain types, under the name of the format that says it."""
         return self._index.metadata

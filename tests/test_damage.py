@@ -103,7 +103,13 @@ def test_many_damaged_files_fail_well(wider_data: Path, tmp_path: Path) -> None:
     assert damage_all(wider_data, tmp_path / "damaged.tif", rounds=100) > 30_000
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "zlib", "lzw", "zstd", "lzma", "jpeg2000", "webp", "png"])
+CODECS = [
+    "jpeg", "zlib", "lzw", "zstd", "lzma", "packbits",
+    "jpeg2000", "jpegxl", "jpegxr", "webp", "lerc", "png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_a_cut_tile_always_raises(tmp_path: Path, slide_path: str, codec: str) -> None:
     pixels = tifffile.imread(slide_path)[500:756, 500:756]
     path = tmp_path / "one_tile.tif"
@@ -124,7 +130,7 @@ def test_a_cut_tile_always_raises(tmp_path: Path, slide_path: str, codec: str) -
 def test_a_changed_jpeg_bit_raises_or_gives_what_libjpeg_gives(
     tmp_path: Path, slide_path: str
 ) -> None:
-    pixels = tifffile.imread(slide_path)[500:756, 500:756]
+    pixels = tifffile.imread(slide_path)[1500:1756, 1000:1256]
     path = tmp_path / "one_tile.tif"
     tifffile.imwrite(path, pixels, tile=(256, 256), compression="jpeg", photometric="rgb")
     with tifffile.TiffFile(path) as tiff:
@@ -144,11 +150,10 @@ def test_a_changed_jpeg_bit_raises_or_gives_what_libjpeg_gives(
             except regionio.DecodeError:
                 raised += 1
                 continue
-        expected = imagecodecs.jpeg8_decode(
-            stream, tables=tables, colorspace=2, outcolorspace=2
-        )
-        np.testing.assert_array_equal(region, expected)
-    assert raised > 120
+        with tifffile.TiffFile(path) as tiff:
+            expected = tiff.pages.first.decode(stream, 0, jpegtables=tables)[0]
+        np.testing.assert_array_equal(region, expected[0])
+    assert raised > 75  # libjpeg warns of most; imagecodecs would hide all of them
 
 
 def test_one_bad_tile_fails_only_the_batches_that_need_it(
@@ -175,7 +180,8 @@ def test_one_bad_tile_fails_only_the_batches_that_need_it(
 
 def write_tiff(path: Path, **tags: object) -> None:
     """Write a small TIFF and overwrite the values of some of its tags."""
-    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), tile=(16, 16), metadata=None)
+    pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    tifffile.imwrite(path, pixels, tile=(16, 16), compression="zlib", metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff:
         for name, value in tags.items():
             tiff.pages.first.tags[name].overwrite(value)
@@ -190,7 +196,7 @@ def write_tiff(path: Path, **tags: object) -> None:
         {"TileWidth": 0},
         {"TileLength": 2**31 + 16},
         {"TileOffsets": (2**32 - 9,) * 16},
-        {"TileByteCounts": (2**32 - 1,) * 16},
+        {"TileByteCounts": (2**16 - 1,) * 16},
     ],
     ids=str,
 )
@@ -209,7 +215,7 @@ def test_a_decompression_bomb_raises(tmp_path: Path) -> None:
     bomb = imagecodecs.zlib_encode(bytes(1 << 24))
     tifffile.imwrite(
         path, iter([bomb]), shape=(side, side, 3), dtype="uint8", tile=(side, side),
-        compression="zlib", photometric="rgb",
+        compression="zlib", photometric="rgb", bigtiff=True,
     )
     with regionio.open(path) as image, pytest.raises(regionio.DecodeError, match="takes"):
         image.read_region((0, 0), (8, 8))

@@ -10,7 +10,7 @@ from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.bytestream import ByteStreamDecoder
 from regionio.codecs.cpu.ccitt import CcittDecoder
-from regionio.codecs.cpu.jpeg import jpeg_decoder
+from regionio.codecs.cpu.jpeg import Base64JpegDecoder, jpeg_decoder
 from regionio.codecs.cpu.jpeg2000 import Jpeg2000Decoder
 from regionio.codecs.cpu.still import StillImageDecoder
 
@@ -25,6 +25,7 @@ DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], Decoder]] = {
     "packbits": ByteStreamDecoder,
     "ccitt": CcittDecoder,
     "jpeg": jpeg_decoder,
+    "jpeg-base64": Base64JpegDecoder,
     "jpeg2000": Jpeg2000Decoder,
     "jpegxl": StillImageDecoder,
     "jpegxr": StillImageDecoder,

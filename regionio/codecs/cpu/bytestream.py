@@ -18,6 +18,9 @@ from regionio._index import Encoding
 
 __all__ = ["ByteStreamDecoder"]
 
+XZ_END = b"YZ"
+"""Last bytes of an xz stream; liblzma stops at the pixels it was asked for, before it sees them."""
+
 # `out` of these is the number of bytes to expect: they allocate it once and stop there.
 DECOMPRESSORS: dict[str, Callable[..., bytes | bytearray]] = {
     "lzw": imagecodecs.lzw_decode,
@@ -48,6 +51,9 @@ class ByteStreamDecoder:
 
     def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
         raw: memoryview | bytes | bytearray = data
+        if self._encoding.compression == "lzma" and data[-2:] != XZ_END:
+            msg = "lzma stream is cut short: it has no end marker"
+            raise DecodeError(msg)
         if self._encoding.reverse_bits:
             raw = imagecodecs.bitorder_decode(bytes(raw))
         if self._decompress is not None:

@@ -8,6 +8,8 @@ Source: ITU-T T.81; TIFF Technical Note 2; Adobe Technical Note 5116 (APP14 mark
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
 import imagecodecs
@@ -19,7 +21,7 @@ from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["jpeg_decoder"]
+__all__ = ["Base64JpegDecoder", "jpeg_decoder"]
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -83,6 +85,21 @@ class TurboDecoder:
                 raise DecodeError(msg) from error
             pixels = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
         return pixels
+
+
+class Base64JpegDecoder:
+    """Whole streams that stand as base64 text in the XML of older Philips files."""
+
+    def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
+        self._decode = jpeg_decoder(encoding, tile_shape)
+
+    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+        try:
+            stream = base64.b64decode(data)
+        except binascii.Error as error:
+            msg = f"base64 text of a JPEG picture is damaged: {error}"
+            raise DecodeError(msg) from error
+        return self._decode(memoryview(stream), valid, out)
 
 
 class GeneralDecoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ class StillImageDecoder:
         self._decode = _picture_decoder(encoding)
 
     def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+        check_complete(self._encoding.compression, data)
         try:
             picture = self._decode(data)
         except (RuntimeError, ValueError) as error:
@@ -43,6 +45,54 @@ def _picture_decoder(encoding: Encoding) -> Callable[..., NDArray[Any]]:
         "lerc": imagecodecs.lerc_decode,
     }
     return decoders[encoding.compression]
+
+
+PNG_END = b"IEND\xaeB`\x82"
+JPEGXR_IMAGE_OFFSET, JPEGXR_IMAGE_BYTES = 0xBCC0, 0xBCC1
+
+
+def check_complete(codec: str, data: memoryview) -> None:
+    """Raise where a stream is cut and its decoder would make do with what there is.
+
+    Parameters
+    ----------
+    codec
+        Name of the codec; only ``"png"`` and ``"jpegxr"`` need this.
+    data
+        The tile's bytes.
+
+    Raises
+    ------
+    DecodeError
+        The end is missing.
+    """
+    if codec == "png":
+        complete = bytes(data[-16:]).rstrip(b"\x00").endswith(PNG_END)
+    elif codec == "jpegxr":
+        complete = _jpegxr_end(data) <= len(data)
+    else:
+        return
+    if not complete:
+        msg = f"{codec} tile is cut short: it has no end"
+        raise DecodeError(msg)
+
+
+def _jpegxr_end(data: memoryview) -> int:
+    """Return where the image of a JPEG XR file ends, as its directory says (ITU-T T.832, A.7)."""
+    if len(data) < 8:
+        return len(data) + 1
+    (directory,) = struct.unpack_from("<I", data, 4)
+    if directory + 2 > len(data):
+        return len(data) + 1
+    (count,) = struct.unpack_from("<H", data, directory)
+    fields: dict[int, int] = {}
+    for number in range(count):
+        place = directory + 2 + 12 * number
+        if place + 12 > len(data):
+            return len(data) + 1
+        tag, _, _, value = struct.unpack_from("<HHII", data, place)
+        fields[tag] = value
+    return fields.get(JPEGXR_IMAGE_OFFSET, 0) + fields.get(JPEGXR_IMAGE_BYTES, 0)
 
 
 def fit(

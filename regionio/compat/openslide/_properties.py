@@ -119,10 +119,11 @@ def _tiff(image: Image) -> Iterator[tuple[str, str]]:
         if tags.get(name):
             yield f"tiff.{name}", str(tags[name])
     for name in TIFF_NUMBERS:
-        if name in tags:
-            numerator, denominator = tags[name]
-            yield f"tiff.{name}", _number(numerator / denominator)
-    yield "tiff.ResolutionUnit", RESOLUTION_UNITS[tags.get("ResolutionUnit", INCH)]
+        match tags.get(name):
+            case [int(numerator), int(denominator)] if denominator != 0:
+                yield f"tiff.{name}", _number(numerator / denominator)
+    unit = tags.get("ResolutionUnit", INCH)
+    yield "tiff.ResolutionUnit", RESOLUTION_UNITS.get(unit, "unknown")
 
 
 def _vendor(image: Image) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._index import Encoding, ImageIndex, Level, SceneInfo, TileTable
 from regionio.codecs import decoder_for
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, Page, SceneDraft
+from regionio.formats.tiff.embedded import embedded_fields
 from regionio.formats.tiff.geometry import downsample_factor
 from regionio.formats.tiff.page import encoding_of, keyframe_of, ranges_of, tile_grid
 from regionio.formats.tiff.resolution import spacing_from_tags
@@ -69,12 +70,8 @@ def build_index(tiff: TiffFile, draft: FileDraft, number: int, path: str) -> Ima
     return ImageIndex(
         **index,
         associated={
-            name: ImageIndex(
-                **_image(draft, SceneDraft([LevelDraft([page])]), path),
-                scenes=(SceneInfo(name, None, (), ""),),
-            )
-            for name, page in scene.associated.items()
-            if _readable(page)
+            name: ImageIndex(**fields, scenes=(SceneInfo(name, None, (), ""),))
+            for name, fields in _associated(draft, scene, path).items()
         },
         orientation=int(first_page.tags.valueof(274) or 1),
         icc_profile=_bytes_or_none(first_page.tags.valueof(ICC_TAG)),
@@ -108,6 +105,18 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
         and photometric in {"rgb", "ycbcr"}
         and channels == 3,
     }
+
+
+def _associated(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, dict[str, Any]]:
+    """Return for each associated image the fields of its index."""
+    source = {"format": draft.format, "sources": (path,)}
+    embedded = {n: {**source, **embedded_fields(jpeg)} for n, jpeg in scene.embedded.items()}
+    pages = {
+        name: _image(draft, SceneDraft([LevelDraft([page])]), path)
+        for name, page in scene.associated.items()
+        if _readable(page)
+    }
+    return {**embedded, **pages}
 
 
 class _Parts:
@@ -160,6 +169,7 @@ class _Parts:
                 offset = nbytes = np.zeros(count, dtype=np.int64)
                 source = code = 0
             else:
+                _check_alike(first, keyframe_of(page))
                 offset, nbytes = ranges_of(page, count)
                 source, code = self._source(page), self._encoding(page)
             offsets.append(offset)
@@ -213,6 +223,19 @@ def _refuse_undecodable(encoding: Encoding, page: TiffPage) -> None:
     except UnsupportedFormatError as error:
         msg = f"{page.parent.filehandle.path!r}, page {page.index}: {error}"
         raise UnsupportedFormatError(msg) from error
+
+
+def _check_alike(first: TiffPage, page: TiffPage) -> None:
+    """Raise where a plane has other sizes than the first one of its level: they share a grid."""
+    sizes = [(int(p.imagewidth), int(p.imagelength), *tile_grid(p)[2:]) for p in (first, page)]
+    if sizes[0] != sizes[1]:
+        width, height, tile_height, tile_width = sizes[1]
+        msg = (
+            f"{page.parent.filehandle.path!r}, page {page.index}: {width}×{height} pixels in tiles "
+            f"of {tile_width}×{tile_height}, but the first plane of this level has "
+            f"{sizes[0][0]}×{sizes[0][1]} in {sizes[0][3]}×{sizes[0][2]}"
+        )
+        raise UnsupportedFormatError(msg)
 
 
 def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:

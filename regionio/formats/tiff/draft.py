@@ -10,9 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFrame, TiffPage
 
-__all__ = ["FileDraft", "LevelDraft", "Page", "SceneDraft"]
+__all__ = ["EmbeddedJpeg", "FileDraft", "LevelDraft", "Page", "SceneDraft"]
 
 Page: TypeAlias = TiffPage | TiffFrame
+
+
+@dataclass(frozen=True)
+class EmbeddedJpeg:
+    """A picture that stands in the file as base64 text of a JPEG stream.
+
+    Parameters
+    ----------
+    offset, nbytes
+        Where the text is.
+    width, height
+        Size in pixels.
+    samples
+        1 for gray, 3 for RGB.
+    """
+
+    offset: int
+    nbytes: int
+    width: int
+    height: int
+    samples: int
 
 
 @dataclass
@@ -59,6 +80,8 @@ class SceneDraft:
         Axis letter → µm a pixel at level 0, where the vendor states it.
     associated
         ``"label"``, ``"macro"``, ``"thumbnail"`` → page.
+    embedded
+        The same for pictures that are no pages.
     channel_names
         One a plane, where the file names them.
     offset
@@ -69,6 +92,7 @@ class SceneDraft:
     name: str = ""
     spacing: dict[str, float] = field(default_factory=dict)
     associated: dict[str, Page] = field(default_factory=dict)
+    embedded: dict[str, EmbeddedJpeg] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     offset: tuple[int, int] | None = None
 

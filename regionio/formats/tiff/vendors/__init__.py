@@ -7,11 +7,30 @@ from types import ModuleType
 from tifffile import TiffFile
 
 from regionio.formats.tiff.draft import FileDraft
-from regionio.formats.tiff.vendors import aperio, generic
+from regionio.formats.tiff.vendors import (
+    akoya,
+    aperio,
+    generic,
+    hamamatsu,
+    leica,
+    ome,
+    philips,
+    trestle,
+    ventana,
+)
 
 __all__ = ["VENDORS", "describe"]
 
-VENDORS: tuple[ModuleType, ...] = (aperio,)
+VENDORS: tuple[ModuleType, ...] = (
+    aperio,
+    akoya,
+    ventana,
+    trestle,
+    hamamatsu,
+    leica,
+    philips,
+    ome,
+)
 """Asked in this order."""
 
 

@@ -46,6 +46,8 @@ ASSOCIATED = {
     "Probability_Image": "probability",
 }
 HORIZONTAL, VERTICAL = {"LEFT", "RIGHT"}, {"UP", "DOWN"}
+MOST_CELLS = 2**22
+"""Places for frames in a level; more would be a damaged size."""
 
 
 def recognises(tiff: TiffFile) -> bool:
@@ -84,8 +86,7 @@ def _scanner(page: TiffPage) -> ET.Element:
     root = _xml(page)
     scanner = root if root.tag == "iScan" else root.find(".//iScan")
     if scanner is None:
-        msg = f"{_path(page)}: the XMP of the first page has no iScan element"
-        raise CorruptFileError(msg)
+        raise _damaged(page, "its XMP has no iScan element")
     return scanner
 
 
@@ -98,30 +99,23 @@ def _spacing(scanner: ET.Element) -> dict[str, float]:
 
 
 def _level_pages(pages: list[TiffPage]) -> list[TiffPage]:
-    """Return the pages of levels 0, 1, 2 …"""
+    """Return the pages of the levels in their order."""
     numbered: dict[int, TiffPage] = {}
     for page in pages:
         match = LEVEL.search(str(page.description))
         if match and page.is_tiled:
             numbered.setdefault(int(match[1]), page)
     if 0 not in numbered:
-        msg = f"{_path(pages[0])}: no tiled page is described as 'level=0'"
-        raise CorruptFileError(msg)
+        raise _damaged(pages[0], "no tiled page is described as 'level=0'")
     return [numbered[number] for number in sorted(numbered)]
 
 
 def _levels(pages: list[TiffPage], scanner: ET.Element) -> list[LevelDraft]:
     base = pages[0]
-    encoded = _xml(base) if b"<EncodeInfo" in _xmp(base) else None
-    if encoded is None:
+    if b"<EncodeInfo" not in _xmp(base):
         return [LevelDraft([page]) for page in pages]
-    rows, columns, *tile = tile_grid(base)
-    areas = _areas(encoded, base)
     modern = scanner.get("ScannerModel", "").startswith("VENTANA DP")
-    frames = _frames(areas, (rows, columns), (tile[0], tile[1]), modern=modern)
-    if frames is None:
-        msg = f"{_path(base)}: two areas of the stitching information share a tile"
-        raise CorruptFileError(msg)
+    frames = _frames(_areas(_xml(base), base), base, modern=modern)
     return [_level(page, base, frames) for page in pages]
 
 
@@ -192,8 +186,7 @@ def _areas(encoded: ET.Element, page: TiffPage) -> list[_Area]:
     infos = encoded.findall(".//SlideStitchInfo/ImageInfo")
     origins = encoded.findall(".//AoiOrigin/*")
     if len(infos) != len(origins):
-        msg = f"{_path(page)}: {len(infos)} areas, but origins of {len(origins)}"
-        raise CorruptFileError(msg)
+        raise _damaged(page, f"it has {len(infos)} areas, but origins of {len(origins)}")
     areas = []
     for info, origin in zip(infos, origins, strict=True):
         if not int(info.attrib["AOIScanned"]):
@@ -204,12 +197,11 @@ def _areas(encoded: ET.Element, page: TiffPage) -> list[_Area]:
         shape = (int(info.attrib["NumRows"]), int(info.attrib["NumCols"]))
         inside = row >= 0 <= column and row + shape[0] <= rows and column + shape[1] <= columns
         if size != (tile_width, tile_height) or across or down or not inside or min(shape) < 1:
-            msg = (
-                f"{_path(page)}: an area of {shape[1]}×{shape[0]} frames of {size[0]}×{size[1]} "
-                f"pixels at {dict(origin.attrib)} does not fit the {columns}×{rows} tiles of "
-                f"{tile_width}×{tile_height}"
+            what = (
+                f"an area of {shape[1]}×{shape[0]} frames of {size[0]}×{size[1]} pixels with "
+                f"{origin.attrib} does not fit {columns}×{rows} tiles of {tile_width}×{tile_height}"
             )
-            raise CorruptFileError(msg)
+            raise _damaged(page, what)
         areas.append(
             _Area(
                 row,
@@ -222,8 +214,7 @@ def _areas(encoded: ET.Element, page: TiffPage) -> list[_Area]:
             )
         )
     if not areas:
-        msg = f"{_path(page)}: none of its {len(infos)} areas was scanned"
-        raise CorruptFileError(msg)
+        raise _damaged(page, f"none of its {len(infos)} areas was scanned")
     return areas
 
 
@@ -236,8 +227,7 @@ def _joints(info: ET.Element, shape: tuple[int, int], key: str, page: TiffPage) 
         if direction in directions and joint.get("FlagJoined") != "0":
             found.append([float(joint.attrib[k]) for k in ("Tile1", "Tile2", key, "Confidence")])
         elif direction not in directions | others:
-            msg = f"{_path(page)}: a joint of frames has direction {direction!r}"
-            raise CorruptFileError(msg)
+            raise _damaged(page, f"a joint of frames has direction {direction!r}")
     first, second, overlap, confidence = np.array(found, dtype=np.float64).reshape(-1, 4).T
     cells = [_cell(number.astype(np.int64), shape) for number in (first, second)]
     along, other = (1, 0) if key == "OverlapX" else (0, 1)
@@ -245,13 +235,10 @@ def _joints(info: ET.Element, shape: tuple[int, int], key: str, page: TiffPage) 
     neighbours &= cells[0][other] == cells[1][other]
     for row, column in cells:
         neighbours &= (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
-    tile = tile_grid(page)[2:][along]
-    if not neighbours.all() or (np.abs(overlap[confidence > 0]) > tile / 2).any():
-        msg = (
-            f"{_path(page)}: a joint in an area of {shape[1]}×{shape[0]} frames names frames that "
-            f"are no neighbours, or that overlap by more than half; the XML is damaged"
-        )
-        raise CorruptFileError(msg)
+    if not neighbours.all():
+        bad = found[int(np.argmin(neighbours))]
+        what = f"frames {bad[0]:g} and {bad[1]:g} of {shape[1]}×{shape[0]} are no neighbours"
+        raise _damaged(page, what)
     boundary = np.minimum(cells[0][along], cells[1][along])
     return _Joints(boundary, overlap, np.maximum(confidence, 0))
 
@@ -264,75 +251,86 @@ def _cell(
     return shape[0] - 1 - up, np.where(up % 2 == 0, along, shape[1] - 1 - along)
 
 
-def _frames(
-    areas: list[_Area], grid: tuple[int, int], tile: tuple[int, int], *, modern: bool
-) -> NDArray[np.float64] | None:
+def _frames(areas: list[_Area], page: TiffPage, *, modern: bool) -> NDArray[np.float64]:
     """Return (y, x) of every frame in level 0, ``float64[rows, columns, 2]``, NaN where none is.
 
     Parameters
     ----------
-    areas
-        The areas; None is returned where two of them claim the same frame.
-    grid, tile
-        (rows, columns) of frames, and (height, width) of each.
+    areas, page
+        The areas of level 0, and its page.
     modern
         Whether each boundary has an overlap of its own.
     """
-    down, across = (_Joints.joined([a.down for a in areas]), _Joints.joined([a.across for a in areas]))
+    *grid, height, width = tile_grid(page)
+    down = _Joints.joined([area.down for area in areas]).mean()
+    across = _Joints.joined([area.across for area in areas]).mean()
     starts = []
     for area in areas:
-        y, x = np.arange(area.rows, dtype=np.float64), np.arange(area.columns, dtype=np.float64)
         if modern:
-            y, x = y * tile[0], x * tile[1]
-            y[1:] -= np.cumsum(area.down.by_boundary(area.rows - 1))
-            x[1:] -= np.cumsum(area.across.by_boundary(area.columns - 1))
+            y = _starts(area.down.by_boundary(area.rows - 1), height)
+            x = _starts(area.across.by_boundary(area.columns - 1), width)
         else:
-            y, x = y * (tile[0] - down.mean()), x * (tile[1] - across.mean())
+            y = np.arange(area.rows, dtype=np.float64) * (height - down)
+            x = np.arange(area.columns, dtype=np.float64) * (width - across)
+        if (np.diff(y) * 2 < height).any() or (np.diff(x) * 2 < width).any():
+            raise _damaged(page, "its frames overlap by more than half")
         starts.append((y, x))
-    top = max(area.bottom + y[-1] + tile[0] for area, (y, _) in zip(areas, starts, strict=True))
+    top = max(area.bottom + y[-1] + height for area, (y, _) in zip(areas, starts, strict=True))
     frames = np.full((*grid, 2), np.nan)
     for area, (y, x) in zip(areas, starts, strict=True):
         place = frames[area.row : area.row + area.rows, area.column : area.column + area.columns]
         if not np.isnan(place).all():
-            return None
-        place[..., 0] = (top - area.bottom - y[-1] - tile[0] + y)[:, None]
+            raise _damaged(page, "two of its areas have a tile in common")
+        place[..., 0] = (top - area.bottom - height - y[-1] + y)[:, None]
         place[..., 1] = area.left + x
     if modern:
         frames[..., 1] -= np.nanmin(frames[..., 1])
     return frames
 
 
+def _starts(overlap: NDArray[np.float64], tile: int) -> NDArray[np.float64]:
+    """Return where frames start that overlap the one before by so much."""
+    return np.concatenate([[0.0], np.cumsum(tile - overlap)])
+
+
 def _level(page: TiffPage, base: TiffPage, frames: NDArray[np.float64]) -> LevelDraft:
     """Place the frames, or what is left of them, in one level."""
     rows, columns, *shape = tile_grid(page)
-    factor = round(int(base.imagewidth) / int(page.imagewidth))
     tile = np.array(shape)
-    scaled = is_scaled(int(base.imagewidth), int(page.imagewidth), factor)
-    scaled &= is_scaled(int(base.imagelength), int(page.imagelength), factor)
+    factor = round(int(base.imagewidth) / int(page.imagewidth))
     placed = ~np.isnan(frames[..., 0])
-    cells = np.argwhere(placed)
-    size = np.ceil((frames[placed].max(axis=0) + tile) / factor)
-    fits = (cells.max(axis=0) < (rows * factor, columns * factor)).all()
-    if not (scaled and fits and shape == list(tile_grid(base)[2:]) and 0 < size.max() < LARGEST_SIDE):
-        msg = (
-            f"{_path(page)}, page {page.index}: {page.imagewidth}×{page.imagelength} pixels in "
-            f"tiles of {shape[1]}×{shape[0]} are no level of a scan of {base.imagewidth}×"
-            f"{base.imagelength} pixels"
+    cells, corners = np.argwhere(placed), frames[placed]
+    size = np.ceil((corners.max(axis=0) + tile) / factor)
+    last = cells.max(axis=0) + 1
+    fine = (rows * factor, columns * factor)
+    is_level = (
+        is_scaled(int(base.imagewidth), int(page.imagewidth), factor)
+        and is_scaled(int(base.imagelength), int(page.imagelength), factor)
+        and (*shape,) == tile_grid(base)[2:]
+        and (last <= fine).all()
+        and fine[0] * fine[1] <= MOST_CELLS
+    )
+    if not is_level or not 0 < size.min() <= size.max() <= LARGEST_SIDE:
+        what = (
+            f"page {page.index} of {page.imagewidth}×{page.imagelength} pixels in tiles of "
+            f"{shape[1]}×{shape[0]} is no level of a scan of {base.imagewidth}×{base.imagelength}"
         )
-        raise CorruptFileError(msg)
-    inner = cells % factor * tile / factor  # where the frame starts in its tile
-    positions = np.empty((rows * factor, columns * factor, 2), dtype=np.int64)
-    positions[:] = -tile  # outside the level
-    # whole tiles are moved by whole pixels: their frames stay together where they touch
-    positions[tuple(cells.T)] = np.rint(frames[placed] / factor - inner) + np.floor(inner)
-    return LevelDraft(
+        raise _damaged(base, what)
+    draft = LevelDraft(
         [page],
         width=int(size[1]),
         height=int(size[0]),
         downsample=(float(factor), float(factor)),
-        positions=positions,
     )
+    if placed[: last[0], : last[1]].all() and (corners == cells * tile).all():
+        return draft  # nothing overlaps
+    inner = cells % factor * tile / factor  # where the frame starts in its tile
+    draft.positions = np.empty((*fine, 2), dtype=np.int64)
+    draft.positions[:] = -tile  # outside the level
+    # whole tiles are moved by whole pixels: their frames stay together where they touch
+    draft.positions[tuple(cells.T)] = np.rint(corners / factor - inner) + np.floor(inner)
+    return draft
 
 
-def _path(page: TiffPage) -> str:
-    return repr(page.parent.filehandle.path)
+def _damaged(page: TiffPage, what: str) -> CorruptFileError:
+    return CorruptFileError(f"{page.parent.filehandle.path!r} is damaged: {what}")
