@@ -96,6 +96,7 @@ class TileCache:
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._claims: dict[Hashable, Claim] = {}
+        self._histories: WeakKeyDictionary[TileTable, ReuseHistory] = WeakKeyDictionary()
         self._capacity = capacity
         self._nbytes = self._hits = self._misses = 0
 
@@ -122,9 +123,10 @@ class TileCache:
             )
 
     def clear(self) -> None:
-        """Drop all tiles and set the counts to zero."""
+        """Drop all tiles, forget what was used when, and set the counts to zero."""
         with self._lock:
             self._tiles.clear()
+            self._histories.clear()
             self._nbytes = self._hits = self._misses = 0
 
     def claim(self, keys: Sequence[Hashable]) -> list[NDArray[Any] | Claim | None]:
@@ -180,6 +182,14 @@ class TileCache:
         if claim.awaited:
             claim.settle(pixels if keep or pixels is None else pixels.copy())
 
+    def history(self, table: TileTable) -> ReuseHistory:
+        """Return when the tiles of a level were used."""
+        with self._lock:
+            history = self._histories.get(table)
+            if history is None:
+                history = self._histories[table] = ReuseHistory(len(table.offset))
+            return history
+
     def _evict(self) -> None:
         while self._nbytes > self._capacity:
             _, pixels = self._tiles.popitem(last=False)
@@ -208,14 +218,6 @@ class ReuseHistory:
         self._share = 0.0
         self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, table: TileTable) -> ReuseHistory:
-        """Return the history of a level's tiles in this process."""
-        history = _histories.get(table)
-        if history is None:
-            history = _histories[table] = cls(len(table.offset))
-        return history
-
     def note(
         self, tile: NDArray[np.int64], tile_bytes: int, used_up: NDArray[np.bool_], capacity: int
     ) -> NDArray[np.bool_]:
@@ -242,9 +244,6 @@ class ReuseHistory:
             if self._share < self.WORTH_KEEPING:
                 return np.zeros(len(tile), dtype=np.bool_)
         return back | ~used_up
-
-
-_histories: WeakKeyDictionary[TileTable, ReuseHistory] = WeakKeyDictionary()
 
 
 def _capacity_from_environment() -> int:

@@ -138,9 +138,7 @@ def tables(draw: st.DrawFn) -> tuple[TileTable, tuple[int, int]]:
 @settings(max_examples=400, deadline=None)
 @given(
     tables(),
-    st.lists(
-        st.tuples(st.integers(-1, 3), st.integers(-15, 45), st.integers(-15, 45)), max_size=6
-    ),
+    st.lists(st.tuples(st.integers(-1, 3), st.integers(-15, 45), st.integers(-15, 45)), max_size=6),
     st.tuples(st.integers(1, 3), st.integers(1, 30), st.integers(1, 30)),
 )
 def test_plans_show_what_painting_shows(
@@ -198,7 +196,7 @@ def test_many_tiles_are_planned_quickly(jitter: int) -> None:
     Layouts.of(table).tiles(0)
     built = time.process_time() - start
     random = np.random.default_rng(1)
-    location = np.column_stack([np.zeros(64, np.int64), random.integers(0, size, (64, 2))])
+    location = random.integers(0, [1, *size], (64, 3))
     plans = []
     for _ in range(5):
         start = time.process_time()
@@ -211,7 +209,7 @@ def test_many_tiles_are_planned_quickly(jitter: int) -> None:
 
 def test_a_pile_of_tiles_costs_little() -> None:
     number = 50_000
-    position = np.full((number, 2), 7)
+    position = np.full((number, 2), 7, dtype=np.int64)
     table = table_of(position, np.full(number, 9), (1, 1, 1, number, 1), (64, 64))
     start = time.process_time()
     location = np.zeros((1, 3), np.int64)

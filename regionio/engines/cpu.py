@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._cache import Claim, ReuseHistory, TileCache
+from regionio._cache import Claim, TileCache
 from regionio._errors import RegionIOError
 from regionio._plan import Window
 from regionio.compose import Canvas
@@ -130,7 +130,7 @@ class CpuEngine:
         used = [sum(piece[7] * piece[8] for piece in group.pieces(i)) for i in missing]
         whole = [rows * columns for rows, columns in (group.covers[i] for i in missing)]
         used_up = np.greater_equal(used, whole)
-        history = ReuseHistory.of(group.view.table)
+        history = self._cache.history(group.view.table)
         keep = history.note(group.tile[missing], group.tile_bytes, used_up, self._cache.capacity)
         kept: list[bool] = (keep | ~used_up if source.keep_eagerly else keep).tolist()
         return kept

@@ -42,6 +42,7 @@ def parsing(path: str) -> Iterator[None]:
         The block raised anything but regionio's own errors and errors of the operating system.
     """
     thread = threading.get_ident()
+    outermost = thread not in _quiet.threads
     _quiet.threads.add(thread)
     try:
         yield
@@ -51,4 +52,5 @@ def parsing(path: str) -> Iterator[None]:
         msg = f"{path!r} is damaged: {type(error).__name__}: {error}"
         raise CorruptFileError(msg) from error
     finally:
-        _quiet.threads.discard(thread)
+        if outermost:
+            _quiet.threads.discard(thread)

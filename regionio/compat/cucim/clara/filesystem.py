@@ -9,7 +9,6 @@ import os
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regionio._errors import ClosedError, DeviceError
 
@@ -163,7 +162,7 @@ class CuFileDriver:
             Bytes read: fewer at the end of the file.
         """
         part = _part(buf, count, buf_offset)
-        if not part.flags.writeable:
+        if part.readonly:
             msg = f"buf ({type(buf).__name__}) is read-only"
             raise ValueError(msg)
         return os.preadv(self._open_descriptor(), [part], file_offset)
@@ -215,19 +214,17 @@ class CuFileDriver:
         return self._descriptor
 
 
-def _part(buf: Any, count: int, offset: int) -> NDArray[np.uint8]:
+def _part(buf: Any, count: int, offset: int) -> memoryview:
     """Return some of a buffer's bytes."""
     if hasattr(buf, "__cuda_array_interface__"):
         msg = "buf is in GPU memory: files are read into main memory, copy it from there"
         raise DeviceError(msg)
-    try:
-        view = memoryview(buf)
-    except TypeError:
-        view = memoryview(np.asarray(buf))
+    # a tensor is no buffer itself, but shares its memory as an array
+    view = memoryview(np.asarray(buf) if hasattr(buf, "__array__") else buf)
     if not view.c_contiguous:
         msg = "buf is not contiguous"
         raise ValueError(msg)
     if count < 0 or offset < 0 or offset + count > view.nbytes:
         msg = f"{count} bytes from {offset} on are not inside buf, which has {view.nbytes}"
         raise ValueError(msg)
-    return np.frombuffer(view.cast("B"), dtype=np.uint8)[offset : offset + count]
+    return view.cast("B")[offset : offset + count]

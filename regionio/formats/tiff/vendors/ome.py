@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,8 +17,10 @@ from tifffile import TiffFile, TiffPage
 
 from regionio._errors import CorruptFileError
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
+from regionio.formats.tiff.header import check_directories, is_tiff
 from regionio.formats.tiff.markup import as_plain, parse_xml
 from regionio.formats.tiff.parsing import parsing
+from regionio.storage import Storage, open_storage
 
 __all__ = ["describe", "recognises"]
 
@@ -71,10 +74,9 @@ class _FileSet:
 
     def __init__(self, tiff: TiffFile) -> None:
         self.path = tiff.filehandle.path
-        folder, name = os.path.split(self.path)
-        self._folder = folder
-        self._pyramids = {name: _pyramids(tiff)}
-        self._own = self._pyramids[name]
+        name = os.path.basename(self.path)
+        self._own = _pyramids(tiff)
+        self._pyramids = {name: self._own}
         self.description = parse_xml(str(tiff.pages.first.description), self.path)
         self._uuid = self.description.get("UUID")
         elsewhere = self.description.find("BinaryOnly")
@@ -98,33 +100,48 @@ class _FileSet:
             return self._own
         name = reference.get("FileName", "")
         if name not in self._pyramids:
-            path = self._existing(name)
-            with parsing(path), TiffFile(path) as tiff:
+            with self._storage(name) as storage, _opened(storage) as tiff:
                 self._pyramids[name] = _pyramids(tiff)
         return self._pyramids[name]
 
     def _read_description(self, name: str) -> ET.Element:
-        """Return the OME-XML that stands in another file: OME-XML itself or an OME-TIFF."""
-        path = self._existing(name)
-        with open(path, "rb") as file:
-            head = file.read(4)
-        if head[:2] in {b"II", b"MM"}:
-            with parsing(path), TiffFile(path) as tiff:
-                text = str(tiff.pages.first.description)
-        else:
-            with parsing(path), open(path, encoding="utf-8-sig") as file:
-                text = file.read()
-        return parse_xml(text, path)
+        """Return the OME-XML that stands in another file, OME-TIFF or XML alone."""
+        with self._storage(name) as storage:
+            path = storage.identity.path
+            with storage.view() as view:
+                head = view.read(4)
+            if is_tiff(head):
+                with _opened(storage) as tiff:
+                    return parse_xml(str(tiff.pages.first.description), path)
+            with parsing(path), storage.view() as view:
+                return parse_xml(view.read().decode(), path)
 
-    def _existing(self, name: str) -> str:
-        path = os.path.join(self._folder, name)
-        if not name or not os.path.isfile(path):
+    @contextmanager
+    def _storage(self, name: str) -> Iterator[Storage]:
+        """Open a file of the set, or say that it is missing."""
+        folder = os.path.dirname(self.path)
+        try:
+            if not name:
+                raise FileNotFoundError
+            storage = open_storage(os.path.join(folder, name))
+        except FileNotFoundError:
             msg = (
                 f"{self.path!r} is one file of an OME-TIFF set, of which {name!r} is missing in "
-                f"{self._folder!r}; put all files of the set there, under their own names"
+                f"{folder!r}; put all files of the set there, under their own names"
             )
-            raise CorruptFileError(msg)
-        return path
+            raise CorruptFileError(msg) from None
+        try:
+            yield storage
+        finally:
+            storage.close()
+
+
+@contextmanager
+def _opened(storage: Storage) -> Iterator[TiffFile]:
+    path = storage.identity.path
+    check_directories(storage, ndpi=False)
+    with parsing(path), storage.view() as view, TiffFile(view, name=path, is_ndpi=False) as tiff:
+        yield tiff
 
 
 def _pyramids(tiff: TiffFile) -> list[list[TiffPage]]:

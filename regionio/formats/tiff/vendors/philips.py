@@ -99,8 +99,8 @@ def _levels(
             levels.append(LevelDraft([page]))
             continue
         x, y = (max(1.0, float(round(s / s0))) for s, s0 in zip(spacing, known[0], strict=True))
-        width = min(int(page.imagewidth), max(1, int(base.imagewidth // x))
-        height = min(int(page.imagelength), max(1, int(base.imagelength // y))
+        width = min(int(page.imagewidth), max(1, int(base.imagewidth // x)))
+        height = min(int(page.imagelength), max(1, int(base.imagelength // y)))
         levels.append(LevelDraft([page], width=width, height=height, downsample=(x, y)))
     return levels
 

@@ -328,7 +328,8 @@ def _level(page: TiffPage, base: TiffPage, frames: NDArray[np.float64]) -> Level
     draft.positions = np.empty((*fine, 2), dtype=np.int64)
     draft.positions[:] = -tile  # outside the level
     # whole tiles are moved by whole pixels: their frames stay together where they touch
-    draft.positions[tuple(cells.T)] = np.rint(corners / factor - inner) + np.floor(inner)
+    corner_of_tile = np.floor(corners / factor - inner + 0.5)
+    draft.positions[tuple(cells.T)] = corner_of_tile + np.floor(inner)
     return draft
 
 

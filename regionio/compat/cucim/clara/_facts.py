@@ -1,0 +1,183 @@
+"""What an image or region says of itself, in cuCIM's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from regionio._image import Image
+from regionio._region import Region
+from regionio.compat.cucim.clara._dtype import DLDataType
+
+__all__ = ["DIRECTION", "ORIGIN", "Facts", "facts_of_image", "facts_of_region"]
+
+ORIGIN = (0.0, 0.0, 0.0)
+DIRECTION = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+INCH, CENTIMETER = 2, 3
+RESOLUTION_UNITS = {INCH: "inch", CENTIMETER: "centimeter"}
+AXIS_UNITS = {"C": "color", "N": "batch"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an image or region without its pixels.
+
+    Parameters
+    ----------
+    path
+        Of the file, as the caller gave it.
+    dims
+        Letters of its axes.
+    shape
+        Size along each.
+    dtype
+        Of the pixels.
+    channel_names
+        One a channel.
+    spacing
+        Axis letter → distance of neighbouring pixels, where it is known.
+    spacing_unit
+        Of `spacing`.
+    resolutions
+        As `CuImage.resolutions`.
+    associated
+        Names of associated images.
+    raw_metadata
+        ImageDescription.
+    formats
+        Name of a format → what the file says in it.
+    """
+
+    path: str
+    dims: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    channel_names: tuple[str, ...]
+    spacing: Mapping[str, float]
+    spacing_unit: str
+    resolutions: Mapping[str, Any]
+    associated: tuple[str, ...] = ()
+    raw_metadata: str = ""
+    formats: Mapping[str, Any] = field(default_factory=dict)
+
+    def sizes(self, dims: str) -> list[int]:
+        """Return the sizes along some axes; those that are not there are left out."""
+        known = dict(zip(self.dims, self.shape, strict=True))
+        return [known[axis] for axis in dims or self.dims if axis in known]
+
+    def spacings(self, dims: str) -> list[float]:
+        """Return the spacings along some axes; 1.0 where there is none."""
+        return [self.spacing.get(axis, 1.0) for axis in dims or self.dims]
+
+    def units(self, dims: str) -> list[str]:
+        """Return the units of `spacings`."""
+        units = {**dict.fromkeys(self.spacing, self.spacing_unit), **AXIS_UNITS}
+        return [units.get(axis, "") if axis in self.dims else "" for axis in dims or self.dims]
+
+    def metadata(self) -> dict[str, Any]:
+        """Return all of it, made of plain types: ``"cucim"``, and one entry a format."""
+        dtype = DLDataType.of(self.dtype)
+        cucim = {
+            "path": self.path,
+            "ndim": len(self.dims),
+            "dims": self.dims,
+            "shape": list(self.shape),
+            "dtype": {"code": int(dtype.code), "bits": dtype.bits, "lanes": dtype.lanes},
+            "typestr": self.dtype.str,
+            "channel_names": list(self.channel_names),
+            "spacing": self.spacings(""),
+            "spacing_units": self.units(""),
+            "origin": list(ORIGIN),
+            "direction": [list(row) for row in DIRECTION],
+            "coord_sys": "LPS",
+            "resolutions": {key: _listed(value) for key, value in self.resolutions.items()},
+            "associated_images": list(self.associated),
+        }
+        return {"cucim": cucim, **self.formats}
+
+
+def facts_of_image(image: Image, path: str) -> Facts:
+    """Return what is known of an image file.
+
+    Parameters
+    ----------
+    image
+        The image.
+    path
+        As the caller gave it.
+    """
+    spacing = dict(zip("YX", image.spacing("YX"), strict=True))
+    known = {axis: value for axis, value in spacing.items() if value is not None}
+    others = {name: value for name, value in image.metadata.items() if name != "tiff"}
+    tiff = image.metadata.get("tiff")
+    return Facts(
+        path=path,
+        dims="YXC",
+        shape=image.size("YXC"),
+        dtype=image.dtype,
+        channel_names=image.channel_names,
+        spacing=known,
+        spacing_unit=image.spacing_units("Y")[0] or "",
+        resolutions=image.resolutions,
+        associated=image.associated_images,
+        raw_metadata=image.raw_metadata,
+        formats=others if tiff is None else {"tiff": _tiff(tiff), **others},
+    )
+
+
+def facts_of_region(region: Region, parent: Facts, raw_metadata: str = "") -> Facts:
+    """Return what is known of a region or batch.
+
+    Parameters
+    ----------
+    region
+        The pixels, with axes YXC or NYXC.
+    parent
+        Of the image that they come from.
+    raw_metadata
+        Their own ImageDescription: that of an associated image.
+    """
+    *_, height, width, channels = region.shape
+    names = parent.channel_names
+    size = (width, height)
+    return Facts(
+        path=parent.path,
+        dims=region.dims,
+        shape=region.shape,
+        dtype=region.dtype,
+        channel_names=names if len(names) == channels else tuple(map(str, range(channels))),
+        spacing={axis: value for axis, value in region.spacing.items() if axis in "YX"},
+        spacing_unit=region.spacing_unit,
+        resolutions={
+            "level_count": 1,
+            "level_dimensions": (size,),
+            "level_downsamples": (1.0,),
+            "level_tile_sizes": (size,),
+        },
+        raw_metadata=raw_metadata,
+    )
+
+
+def _tiff(tags: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "model": str(tags.get("Model", "")),
+        "software": str(tags.get("Software", "")),
+        "resolution_unit": RESOLUTION_UNITS.get(tags.get("ResolutionUnit"), ""),
+        "x_resolution": _resolution(tags.get("XResolution")),
+        "y_resolution": _resolution(tags.get("YResolution")),
+    }
+
+
+def _resolution(value: Any) -> float:
+    """Return a resolution tag as a number; 1.0 where there is none."""
+    match value:
+        case [int(numerator), int(denominator)] if denominator != 0:
+            return numerator / denominator
+    return 1.0
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
