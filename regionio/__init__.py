@@ -19,8 +19,9 @@ from regionio._errors import (
     RegionIOError,
     UnsupportedFormatError,
 )
-from regionio._image import Image, LevelInfo, open
+from regionio._image import Image, open
 from regionio._index import SceneInfo
+from regionio._level import LevelInfo
 from regionio._loader import Loader
 from regionio._region import Region
 from regionio.engines.stats import ReadStats

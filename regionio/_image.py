@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from regionio._errors import ChangedFileError, ClosedError
-from regionio._index import ImageIndex, SceneInfo
+from regionio._index import SceneInfo
+from regionio._level import LevelInfo
 from regionio._loader import Loader
 from regionio._opened import OpenedFile, open_file
 from regionio._region import Region
-from regionio._request import ReadRequest, read_request
+from regionio._request import ReadOptions, ReadRequest, read_request
 from regionio.storage import FileIdentity
 from regionio.values import srgb_transform
 
-__all__ = ["Image", "LevelInfo", "open"]
-
-
-@dataclass(frozen=True, slots=True)
-class LevelInfo:
-    """One level of an image.
-
-    Parameters
-    ----------
-    width, height
-        Size in pixels.
-    downsample
-        (x, y) factors to level 0.
-    tile_size
-        (width, height) of a tile or strip in pixels.
-    tiles
-        Number of tiles, over all planes.
-    compression
-        Name of the codec, with the most tiles first where there are several.
-    nbytes
-        Compressed bytes.
-    """
-
-    width: int
-    height: int
-    downsample: tuple[float, float]
-    tile_size: tuple[int, int]
-    tiles: int
-    compression: str
-    nbytes: int
+__all__ = ["Image", "open"]
 
 
 def open(
@@ -211,7 +182,7 @@ class Image:
     @property
     def levels(self) -> tuple[LevelInfo, ...]:
         """The levels, from the largest to the smallest."""
-        return tuple(_level_info(self._index, number) for number in range(self.level_count))
+        return tuple(LevelInfo.of(self._index, number) for number in range(self.level_count))
 
     @property
     def level_count(self) -> int:
@@ -291,23 +262,8 @@ class Image:
         size: Sequence[int] | None = None,
         level: int = 0,
         *,
-        z: int = 0,
-        t: int = 0,
-        channels: int | str | slice | Sequence[int | str] | None = None,
-        num_workers: int | None = None,
         batch_size: Literal[1] = 1,
-        drop_last: bool = False,
-        prefetch_factor: int = 2,
-        shuffle: bool = False,
-        seed: int = 0,
-        device: str = "cpu",
-        fill: ArrayLike | None = None,
-        out: NDArray[Any] | None = None,
-        return_mask: bool = False,
-        layout: str | None = None,
-        dtype: DTypeLike | None = None,
-        scale: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
+        **options: Unpack[ReadOptions],
     ) -> Region: ...
 
     @overload
@@ -317,23 +273,8 @@ class Image:
         size: Sequence[int] | None = None,
         level: int = 0,
         *,
-        z: int = 0,
-        t: int = 0,
-        channels: int | str | slice | Sequence[int | str] | None = None,
-        num_workers: int | None = None,
         batch_size: int = 1,
-        drop_last: bool = False,
-        prefetch_factor: int = 2,
-        shuffle: bool = False,
-        seed: int = 0,
-        device: str = "cpu",
-        fill: ArrayLike | None = None,
-        out: NDArray[Any] | None = None,
-        return_mask: bool = False,
-        layout: str | None = None,
-        dtype: DTypeLike | None = None,
-        scale: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
+        **options: Unpack[ReadOptions],
     ) -> Loader: ...
 
     def read_region(
@@ -535,24 +476,3 @@ def _reopen(
         )
         raise ChangedFileError(msg)
     return Image(file, path=associated_path, icc=icc)
-
-
-def _level_info(index: ImageIndex, number: int) -> LevelInfo:
-    level = index.levels[number]
-    tiles = level.tiles
-    height, width = tiles.tile_shape
-    if tiles.encoding is None:
-        names = [index.encodings[0].compression]
-    else:
-        counts = np.bincount(tiles.encoding, minlength=len(index.encodings))
-        order = np.argsort(-counts, kind="stable")
-        names = [index.encodings[code].compression for code in order if counts[code]]
-    return LevelInfo(
-        width=level.width,
-        height=level.height,
-        downsample=level.downsample,
-        tile_size=(width, height),
-        tiles=len(tiles.offset),
-        compression="+".join(dict.fromkeys(names)),
-        nbytes=int(tiles.nbytes.sum()),
-    )

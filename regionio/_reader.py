@@ -268,7 +268,7 @@ class Work:
             batch.array[0] if single else batch.array,
             dims=reader.layout.dims if single else "N" + reader.layout.dims,
             locations=batch.locations[0] if single else batch.locations,
-            indices=int(batch.indices[0]) if single else batch.indices,
+            indices=np.asarray(batch.indices[0]) if single else batch.indices,
             level=reader.view.number,
             spacing={axis: value * scale.get(axis, 1.0) for axis, value in index.spacing.items()},
             spacing_unit=index.spacing_unit,

@@ -24,7 +24,8 @@ class Region:
         ``int64[n, d]`` for a batch, ``int64[d]`` for one region: (x, y) or (x, y, z) of the first
         pixel, in level-0 pixels.
     indices
-        ``int64[n]``, or one number: the position of each region in the caller's input.
+        ``int64[n]``, without an axis for one region: the position of each region in the caller's
+        input.
     level
         Level that was read.
     spacing
@@ -60,7 +61,7 @@ class Region:
         *,
         dims: str,
         locations: NDArray[np.int64],
-        indices: NDArray[np.int64] | int,
+        indices: NDArray[np.int64],
         level: int,
         spacing: Mapping[str, float],
         spacing_unit: str,
@@ -110,7 +111,9 @@ class Region:
         return self.array.__array_interface__
 
     def __array__(
-        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None  # noqa: FBT001
+        self,
+        dtype: np.dtype[Any] | None = None,
+        copy: bool | None = None,  # noqa: FBT001
     ) -> NDArray[Any]:
         return np.asarray(self.array, dtype=dtype, copy=copy)
 
@@ -127,12 +130,11 @@ class Region:
         """Return a part of a batch as a Region for a number, else of the array."""
         if self.dims[0] != "N" or not isinstance(key, int | np.integer):
             return self.array[key]
-        assert isinstance(self.indices, np.ndarray)
         return Region(
             self.array[key],
             dims=self.dims[1:],
             locations=self.locations[key],
-            indices=int(self.indices[key]),
+            indices=np.asarray(self.indices[key]),
             level=self.level,
             spacing=self.spacing,
             spacing_unit=self.spacing_unit,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from regionio._errors import DeviceError
 from regionio._index import ImageIndex
@@ -23,9 +23,30 @@ from regionio.compose import ChannelMap
 from regionio.engines.cpu import Source
 from regionio.values import Conversion, fill_values, selected_channels
 
-__all__ = ["ReadRequest", "read_request"]
+__all__ = ["ReadOptions", "ReadRequest", "read_request"]
 
 LARGEST_COORDINATE = 2**62
+
+
+class ReadOptions(TypedDict, total=False):
+    """Keyword arguments of `Image.read_region`, for type checkers; it documents them."""
+
+    z: int
+    t: int
+    channels: int | str | slice | Sequence[int | str] | None
+    num_workers: int | None
+    drop_last: bool
+    prefetch_factor: int
+    shuffle: bool
+    seed: int
+    device: str
+    fill: ArrayLike | None
+    out: NDArray[Any] | None
+    return_mask: bool
+    layout: str | None
+    dtype: DTypeLike | None
+    scale: ArrayLike | None
+    offset: ArrayLike | None
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
         pixels,
         dims="YXC" if pixels.ndim == 3 else "YX",
         locations=np.zeros(2, dtype=np.int64),
-        indices=0,
+        indices=np.zeros((), dtype=np.int64),
         level=number,
         spacing={
             axis: spacing * factor

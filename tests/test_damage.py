@@ -36,7 +36,7 @@ def must_fail_well(path: Path) -> None:
     try:
         read_everything(path)
     except regionio.RegionIOError as error:
-        assert str(path) in str(error), error
+        assert str(path) in str(error), error  # noqa: PT017  pixels are as welcome
     assert time.monotonic() - start < PATIENCE_SECONDS
 
 
@@ -117,7 +117,7 @@ def test_a_cut_tile_always_raises(tmp_path: Path, slide_path: str, codec: str) -
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         where = page.tags[325].valueoffset
-        start, size = page.dataoffsets[0], page.databytecounts[0]
+        size = page.databytecounts[0]
     whole = path.read_bytes()
     for kept in (size - 9, size * 3 // 4, size // 2, size // 9, 3):
         shorter = bytearray(whole)
@@ -135,7 +135,7 @@ def test_a_changed_jpeg_bit_raises_or_gives_what_libjpeg_gives(
     tifffile.imwrite(path, pixels, tile=(256, 256), compression="jpeg", photometric="rgb")
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
-        start, size, tables = page.dataoffsets[0], page.databytecounts[0], page.jpegtables
+        start, size = page.dataoffsets[0], page.databytecounts[0]
     whole = path.read_bytes()
     random = np.random.default_rng(4)
     raised = 0
@@ -143,7 +143,6 @@ def test_a_changed_jpeg_bit_raises_or_gives_what_libjpeg_gives(
         data = bytearray(whole)
         data[start + int(random.integers(size // 5, size))] ^= 1 << int(random.integers(8))
         path.write_bytes(data)
-        stream = bytes(data[start : start + size])
         with regionio.open(path) as image:
             try:
                 region = image.read_region()
@@ -151,14 +150,12 @@ def test_a_changed_jpeg_bit_raises_or_gives_what_libjpeg_gives(
                 raised += 1
                 continue
         with tifffile.TiffFile(path) as tiff:
-            expected = tiff.pages.first.decode(stream, 0, jpegtables=tables)[0]
-        np.testing.assert_array_equal(region, expected[0])
+            expected = tiff.pages.first.asarray()
+        np.testing.assert_array_equal(region, expected)
     assert raised > 30  # libjpeg notices so many; imagecodecs would hide them all
 
 
-def test_one_bad_tile_fails_only_the_batches_that_need_it(
-    tmp_path: Path, slide_path: str
-) -> None:
+def test_one_bad_tile_fails_only_the_batches_that_need_it(tmp_path: Path, slide_path: str) -> None:
     pixels = tifffile.imread(slide_path)[:512, :512]
     path = tmp_path / "tiles.tif"
     tifffile.imwrite(path, pixels, tile=(128, 128), compression="zlib", photometric="rgb")
@@ -214,8 +211,14 @@ def test_a_decompression_bomb_raises(tmp_path: Path) -> None:
     side = 40_000
     bomb = imagecodecs.zlib_encode(bytes(1 << 24))
     tifffile.imwrite(
-        path, iter([bomb]), shape=(side, side, 3), dtype="uint8", tile=(side, side),
-        compression="zlib", photometric="rgb", bigtiff=True,
+        path,
+        iter([bytes(bomb)]),
+        shape=(side, side, 3),
+        dtype="uint8",
+        tile=(side, side),
+        compression="zlib",
+        photometric="rgb",
+        bigtiff=True,
     )
     with regionio.open(path) as image, pytest.raises(regionio.DecodeError, match="takes"):
         image.read_region((0, 0), (8, 8))

@@ -169,7 +169,7 @@ def test_tiles_that_are_not_seen_are_not_read(
     level: tuple[TileTable, tuple[int, int]], seed: int
 ) -> None:
     table, size = level
-    location = np.random.default_rng(seed).integers(-5, 30, (3, 3)) * [0, 1, 1]
+    location = np.random.default_rng(seed).integers([0, -5, -5], [1, 30, 30], (3, 3))
     window = plan_regions([view_of(table, size)], np.zeros(3, np.int64), location, (1, 11, 13))
     whole = painted(table, size)[0]
     seen = np.concatenate([cut(whole, y, x, (11, 13)).ravel() for _, y, x in location.tolist()])
@@ -181,7 +181,7 @@ def many_tiles(jitter: int) -> tuple[TileTable, tuple[int, int]]:
     """Return 50,000 tiles that overlap by a tenth, and the size of their level."""
     rows, columns = 200, 250
     random = np.random.default_rng(0)
-    position = np.indices((rows, columns)).reshape(2, -1).T * [230, 228]
+    position = np.indices((rows, columns)).reshape(2, -1).T * np.array([230, 228])
     position += random.integers(0, jitter + 1, position.shape)
     nbytes = np.where(random.random(len(position)) < 0.9, 5000, 0)
     table = table_of(position, nbytes, (1, 1, 1, rows, columns), (256, 256))

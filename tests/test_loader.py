@@ -7,6 +7,8 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,13 @@ def test_one_flat_location_gives_a_region_anything_else_a_loader(slide: regionio
     assert isinstance(slide.read_region([3, 4], size), regionio.Region)
     assert isinstance(slide.read_region(np.array([3, 4], np.int32), size), regionio.Region)
     assert isinstance(slide.read_region((3, 4), size, batch_size=2), regionio.Loader)
-    for many in ([(3, 4)], [[3, 4], [5, 6]], (3, 4, 5, 6), np.array([[3, 4]], np.uint16), iter([(3, 4)])):
+    for many in (
+        [(3, 4)],
+        [[3, 4], [5, 6]],
+        (3, 4, 5, 6),
+        np.array([[3, 4]], np.uint16),
+        iter([(3, 4)]),
+    ):
         assert isinstance(slide.read_region(many, size), regionio.Loader)
 
 
@@ -45,7 +53,8 @@ def test_locations_of_every_integer_dtype(slide: regionio.Image, dtype: str) -> 
 
 def test_wrong_locations_are_refused(slide: regionio.Image) -> None:
     size = (10, 10)
-    for floats in ((1.0, 2), [(1.5, 2)], np.zeros((3, 2)), np.array([1.0, 2.0])):
+    wrong: list[Any] = [(1.0, 2), [(1.5, 2)], np.zeros((3, 2)), np.array([1.0, 2.0])]
+    for floats in wrong:
         with pytest.raises(TypeError, match="integers"):
             slide.read_region(floats, size)
     with pytest.raises(TypeError, match="integers"):
@@ -55,20 +64,20 @@ def test_wrong_locations_are_refused(slide: regionio.Image) -> None:
     with pytest.raises(ValueError, match="locations"):
         slide.read_region(np.zeros((4, 3), int), size)
     with pytest.raises(TypeError, match="location"):
-        slide.read_region(7, size)
+        slide.read_region(7, size)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="2 integers"):
         next(slide.read_region(iter([(1, 2, 3)]), size))
 
 
 def test_wrong_arguments_are_refused(slide: regionio.Image) -> None:
-    def read(**arguments: object) -> None:
-        slide.read_region((0, 0), (8, 8), **arguments)  # type: ignore[call-overload]
+    def read(**arguments: Any) -> None:
+        slide.read_region((0, 0), (8, 8), **arguments)
 
     with pytest.raises(IndexError, match="level=1"):
         read(level=1)
     with pytest.raises(IndexError, match="z=2"):
         read(z=2)
-    for arguments in (
+    wrong: list[dict[str, Any]] = [
         {"num_workers": -1},
         {"batch_size": 0},
         {"fill": 300},
@@ -85,8 +94,9 @@ def test_wrong_arguments_are_refused(slide: regionio.Image) -> None:
         {"device": "gpu"},
         {"shuffle": True},
         {"drop_last": True},
-    ):
-        with pytest.raises(ValueError):  # noqa: PT011  each names another argument
+    ]
+    for arguments in wrong:
+        with pytest.raises(ValueError):
             read(**arguments)
     with pytest.raises(regionio.DeviceError, match="cuda"):
         read(device="cuda:1")
@@ -94,7 +104,7 @@ def test_wrong_arguments_are_refused(slide: regionio.Image) -> None:
         with pytest.raises(ValueError, match="size"):
             slide.read_region((0, 0), size)
     with pytest.raises(TypeError, match="size"):
-        slide.read_region((0, 0), (8.0, 8))
+        slide.read_region((0, 0), (8.0, 8))  # type: ignore[arg-type]
 
 
 def test_nothing_is_pulled_before_the_first_batch(slide: regionio.Image) -> None:
@@ -124,7 +134,7 @@ def test_generators_are_read_once_and_sequences_again(slide: regionio.Image) -> 
     with pytest.raises(TypeError, match="not known"):
         len(loader)
     first = [batch.indices.tolist() for batch in loader]
-    assert sum(first, []) == list(range(len(grid(700))))
+    assert list(chain.from_iterable(first)) == list(range(len(grid(700))))
     with pytest.raises(RuntimeError, match="used up"):
         iter(loader)
     with pytest.raises(ValueError, match="shuffle"):
@@ -180,7 +190,7 @@ def test_a_loader_resumes_after_what_was_delivered(slide: regionio.Image) -> Non
     resumed = loader()
     resumed.load_state_dict(state)
     assert [batch.indices.tolist() for batch in resumed] == rest
-    assert sorted(sum(kept + rest, [])) == list(range(len(grid(250))))
+    assert sorted(chain.from_iterable(kept + rest)) == list(range(len(grid(250))))
 
 
 def test_a_dropped_loader_stops_and_frees_its_memory(slide: regionio.Image) -> None:

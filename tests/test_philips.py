@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -81,11 +82,13 @@ def write_philips(
     label: np.ndarray | None = None,
 ) -> str:
     """Write levels padded to whole tiles; `absent` tiles of level 0 have no bytes."""
-    options = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
+    options: dict[str, Any] = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
     with tifffile.TiffWriter(path, bigtiff=True) as writer:
         for number, (shown, stored) in enumerate(zip(SHOWN, STORED, strict=True)):
             level = BASE[:: 2**number, :: 2**number]
-            level = np.pad(level, [(0, s - n) for s, n in zip(stored, shown, strict=True)] + [(0, 0)])
+            level = np.pad(
+                level, [(0, s - n) for s, n in zip(stored, shown, strict=True)] + [(0, 0)]
+            )
             rows, columns = (size // TILE for size in stored)
             blocks = level.reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2)
             tiles = [np.ascontiguousarray(t) for t in blocks.reshape(-1, TILE, TILE, 3)]
@@ -143,9 +146,9 @@ def test_rows_come_before_columns_in_the_spacing(slide: str) -> None:
 
 
 def test_absent_tiles_are_white_and_masked_out(tmp_path: Path) -> None:
-    path = write_philips(tmp_path / "absent.tiff", philips_xml(SPACINGS), absent=[0, 4, 13])
+    path = write_philips(tmp_path / "absent.tiff", philips_xml(SPACINGS), absent=[1, 4, 13])
     present = np.ones((5, 3), dtype=bool)
-    present.flat[[0, 4, 13]] = False
+    present.flat[[1, 4, 13]] = False
     mask = np.kron(present, np.ones((TILE, TILE), dtype=bool))
     region = regionio.open(path).read_region(return_mask=True)
     stored = tifffile.imread(path, level=0)
@@ -175,7 +178,8 @@ def test_a_label_page_and_a_macro_in_the_xml_are_found(tmp_path: Path) -> None:
             ours = image.associated_image(name).read_region()
             np.testing.assert_array_equal(ours, np.asarray(theirs)[..., :3], name)
         np.testing.assert_array_equal(
-            image.associated_image("macro").read_region(), np.asarray(Picture.open(io.BytesIO(macro)))
+            image.associated_image("macro").read_region(),
+            np.asarray(Picture.open(io.BytesIO(macro))),
         )
         assert image.associated_image("label").size("XY") == (100, 120)  # the page, not the XML
 
@@ -222,7 +226,9 @@ def test_metadata_has_every_attribute_but_pictures(tmp_path: Path) -> None:
     ],
     ids=["not well-formed", "entities"],
 )
-def test_damaged_xml_is_an_error_that_names_the_file(tmp_path: Path, damage) -> None:
+def test_damaged_xml_is_an_error_that_names_the_file(
+    tmp_path: Path, damage: Callable[[str], str]
+) -> None:
     path = write_philips(tmp_path / "damaged.tiff", damage(philips_xml(SPACINGS)))
     with pytest.raises(regionio.CorruptFileError, match=r"damaged\.tiff.*XML"):
         regionio.open(path)

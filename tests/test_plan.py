@@ -13,7 +13,13 @@ BATCH = 3
 
 
 def image(
-    width: int, height: int, tile: tuple[int, int], planes: int, depth: int, absent: float, seed: int
+    width: int,
+    height: int,
+    tile: tuple[int, int],
+    planes: int,
+    depth: int,
+    absent: float,
+    seed: int,
 ) -> ImageIndex:
     rows, columns = -(-height // tile[0]), -(-width // tile[1])
     count = planes * depth * rows * columns
@@ -54,7 +60,9 @@ def paint(window: Window, count: int, size: tuple[int, int, int], planes: int) -
             assert part.shape[:2] == (h, w)
             part[..., 0] = plane
             part[..., 1] = z
-            part[..., 2] = (row * view.table.tile_shape[0] + piece["tile_y"] + np.arange(h))[:, None]
+            part[..., 2] = (row * view.table.tile_shape[0] + piece["tile_y"] + np.arange(h))[
+                :, None
+            ]
             part[..., 3] = column * view.table.tile_shape[1] + piece["tile_x"] + np.arange(w)
             part[..., 4] += 1
     return painted
@@ -76,7 +84,9 @@ def cases(draw: st.DrawFn) -> tuple[ImageIndex, np.ndarray, tuple[int, int, int]
     return index, locations, size
 
 
-def check(window: Window, index: ImageIndex, locations: np.ndarray, size: tuple[int, int, int]) -> None:
+def check(
+    window: Window, index: ImageIndex, locations: np.ndarray, size: tuple[int, int, int]
+) -> None:
     planes = index.levels[0].tiles.grid[1]
     painted = paint(window, len(locations), size, planes)
     level, table = index.levels[0], index.levels[0].tiles
@@ -84,7 +94,9 @@ def check(window: Window, index: ImageIndex, locations: np.ndarray, size: tuple[
     for region, (z0, y0, x0) in enumerate(locations):
         z, y, x = np.meshgrid(*(np.arange(n) for n in size), indexing="ij")
         z, y, x = z + z0, y + y0, x + x0
-        inside = (z >= 0) & (z < depth) & (y >= 0) & (y < level.height) & (x >= 0) & (x < level.width)
+        inside = (
+            (z >= 0) & (z < depth) & (y >= 0) & (y < level.height) & (x >= 0) & (x < level.width)
+        )
         for plane in range(planes):
             tile = (plane * depth + z) * table.plane_tiles
             tile = tile + y // table.tile_shape[0] * columns + x // table.tile_shape[1]
@@ -154,6 +166,8 @@ def test_requests_of_several_images_share_one_window() -> None:
     painted = paint(window, 20, size, 1)
     for number, index in enumerate(images):
         chosen = view_of == number
-        alone = plan_regions([views[number]], np.zeros(chosen.sum(), np.int64), locations[chosen], size)
+        alone = plan_regions(
+            [views[number]], np.zeros(chosen.sum(), np.int64), locations[chosen], size
+        )
         check(alone, index, locations[chosen], size)
         np.testing.assert_array_equal(painted[chosen], paint(alone, chosen.sum(), size, 1))

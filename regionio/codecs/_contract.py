@@ -12,7 +12,9 @@ __all__ = ["Decoder"]
 class Decoder(Protocol):
     """Decodes the tiles of one encoding and shape; safe to call from many threads at once."""
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         """Decode one tile.
 
         Parameters
@@ -22,6 +24,8 @@ class Decoder(Protocol):
         valid
             (rows, columns) from the tile's first pixel that lie inside the image. Writers may
             leave out what is beyond.
+        rows
+            Rows wanted. A decoder that can stop early may leave out those below.
         out
             ``[rows, columns, samples]`` of the stored dtype and the full tile's shape, C-contiguous,
             which may be written to.
@@ -29,7 +33,8 @@ class Decoder(Protocol):
         Returns
         -------
         ndarray
-            ``[rows, columns, samples]``: `out` or another array, which covers at least `valid`.
+            ``[rows, columns, samples]``: `out` or another array, which covers `valid`, or at
+            least the rows of it that are wanted.
 
         Raises
         ------

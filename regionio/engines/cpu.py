@@ -179,11 +179,14 @@ class _Run:
         count = FetchCount()
         scratch = _scratch(group)
         for i, data in group.fetch(members, count):
-            out = scratch if offer is None or not offer.keeps(i) else np.empty_like(scratch)
+            keep = offer is not None and offer.keeps(i)
+            covers = group.covers[i]
+            rows = covers[0] if keep else group.rows[i]
+            out = np.empty_like(scratch) if keep else scratch
             try:
                 if isinstance(data, RegionIOError):
                     raise data
-                pixels = group.decoder(data, group.covers[i], out)
+                pixels = group.decoder(data, covers, rows, out)
                 if convert is not None:
                     pixels = convert(pixels)
             except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
@@ -191,7 +194,7 @@ class _Run:
                 continue
             self.canvas.paste(pixels, group.pieces(i), group.first_row[i])
             if offer is not None:
-                offer.give(i, pixels)
+                offer.give(i, pixels if len(pixels) >= covers[0] else None)
             self.stats.tiles_decoded += 1
         self.stats.bytes_wanted += count.bytes_wanted
         self.stats.bytes_read += count.bytes_read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._plan import Window
@@ -78,8 +79,12 @@ class TileGroup:
         offset, nbytes = table.offset[self.tile], table.nbytes[self.tile]
         self.first_row = [0] * len(self.tile)
         self.covers = self._valid_sizes()
+        starts, pieces = window.first_piece[:-1], window.pieces
+        last = np.maximum.reduceat(pieces["tile_y"] + pieces["height"], starts)
         if self.by_rows:
-            offset, nbytes = self._needed_rows(window, offset, nbytes)
+            first = np.minimum.reduceat(pieces["tile_y"], starts)
+            offset, nbytes = self._narrowed(first, last, offset, nbytes)
+        self.rows: list[int] = last.tolist()
         self._offset: list[int] = offset.tolist()
         self._nbytes: list[int] = nbytes.tolist()
         self.decoder = decoder_for(self._encoding, table.tile_shape)
@@ -161,17 +166,18 @@ class TileGroup:
         columns = np.minimum(level.width - column * width, width)
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
-    def _needed_rows(
-        self, window: Window, offset: np.ndarray, nbytes: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _narrowed(
+        self,
+        first: NDArray[np.int64],
+        last: NDArray[np.int64],
+        offset: NDArray[np.int64],
+        nbytes: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Narrow the ranges of uncompressed tiles to the rows that pieces need."""
         _, columns, samples = self.tile_shape
         bits = self._encoding.bits
         pixel_bits = sum(bits) if isinstance(bits, tuple) else bits * samples
         row_bytes = (columns * pixel_bits + 7) // 8
-        starts = window.first_piece[:-1]
-        first = np.minimum.reduceat(window.pieces["tile_y"], starts)
-        last = np.maximum.reduceat(window.pieces["tile_y"] + window.pieces["height"], starts)
         self.first_row = first.tolist()
         self.covers = [
             (rows, covered[1])

@@ -10,8 +10,9 @@ from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.bytestream import ByteStreamDecoder
 from regionio.codecs.cpu.ccitt import CcittDecoder
-from regionio.codecs.cpu.jpeg import Base64JpegDecoder, jpeg_decoder
+from regionio.codecs.cpu.jpeg import jpeg_decoder
 from regionio.codecs.cpu.jpeg2000 import Jpeg2000Decoder
+from regionio.codecs.cpu.jpeg_base64 import Base64JpegDecoder
 from regionio.codecs.cpu.still import StillImageDecoder
 
 __all__ = ["DECODERS", "decoder_for"]

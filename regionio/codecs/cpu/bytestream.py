@@ -49,7 +49,9 @@ class ByteStreamDecoder:
         self._unpack = _unpacker(encoding, tile_shape[1] * encoding.samples)
         self._unpredict = _unpredictor(encoding)
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         raw: memoryview | bytes | bytearray = data
         if self._encoding.compression == "lzma" and data[-2:] != XZ_END:
             msg = "lzma stream is cut short: it has no end marker"

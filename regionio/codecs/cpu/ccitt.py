@@ -23,7 +23,9 @@ class CcittDecoder:
         self._encoding = encoding
         self._tile_shape = tile_shape
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         encoding = self._encoding
         stream = imagecodecs.bitorder_decode(bytes(data)) if encoding.reverse_bits else bytes(data)
         rows, columns = valid[0], self._tile_shape[1]

@@ -8,8 +8,6 @@ Source: ITU-T T.81; TIFF Technical Note 2; Adobe Technical Note 5116 (APP14 mark
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 import imagecodecs
@@ -19,9 +17,10 @@ from numpy.typing import NDArray
 from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
+from regionio.codecs.cpu.jpeg_header import Header
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["Base64JpegDecoder", "jpeg_decoder"]
+__all__ = ["jpeg_decoder"]
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -29,10 +28,14 @@ END = b"\xff\xd9"
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 # libjpeg warnings about streams whose pixels are all there
-BENIGN_WARNINGS = (
-    "Unknown Adobe color transform code",
-    "JFIF APP0 marker: revision",
-)
+BENIGN_WARNINGS = ("Unknown Adobe color transform code", "JFIF APP0 marker: revision")
+
+# what libjpeg says of a stream that goes on after the last row that its header promises
+LEFTOVER_WARNING = "extraneous bytes before marker"
+
+LEAST_ROWS_SAVED = 16
+CONTEXT_ROWS = 4
+"""Rows below the last one wanted that its chroma is interpolated from, and some to spare."""
 
 
 def jpeg_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
@@ -45,7 +48,7 @@ def jpeg_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
 
 
 class TurboDecoder:
-    """8-bit gray, RGB and YCbCr streams."""
+    """8-bit gray, RGB and YCbCr streams. Rows below the last one wanted are not decoded."""
 
     def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
         self._general = GeneralDecoder(encoding, tile_shape)
@@ -57,21 +60,25 @@ class TurboDecoder:
             self._prefix = START + marker + encoding.prefix[2:]
         else:
             self._prefix = (encoding.prefix[:-2] or START) + marker
+        self._header = Header.nothing()
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         if self._whole_header:
-            stream = b"".join((self._prefix, data, END))
+            pixels = self._decode(b"".join((self._prefix, data, END)), out)
         elif data[:2] != START:
             msg = f"JPEG tile starts with {bytes(data[:2]).hex()}, ffd8 expected"
             raise DecodeError(msg)
         elif self._is_rgb and b"Adobe" in bytes(data[:64]):
-            return self._general(data, valid, out)  # its marker would come after ours
+            return self._general(data, valid, rows, out)  # its marker would come after ours
+        elif rows + CONTEXT_ROWS + LEAST_ROWS_SAVED <= len(out):
+            pixels = self._decode_top(data, rows + CONTEXT_ROWS, out)
         else:
-            stream = b"".join((self._prefix, data[2:]))
-        pixels = self._decode(stream, out)
-        rows, columns = pixels.shape[:2]
-        if rows < valid[0] or columns < valid[1]:
-            msg = f"JPEG tile has {rows}×{columns} pixels, {valid[0]}×{valid[1]} expected"
+            pixels = self._decode(b"".join((self._prefix, data[2:])), out)
+        wanted = min(rows, valid[0])
+        if pixels.shape[0] < wanted or pixels.shape[1] < valid[1]:
+            msg = f"JPEG tile has {pixels.shape[:2]} pixels, {(wanted, valid[1])} expected"
             raise DecodeError(msg)
         return pixels
 
@@ -86,20 +93,25 @@ class TurboDecoder:
             pixels = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
         return pixels
 
-
-class Base64JpegDecoder:
-    """Whole streams that stand as base64 text in the XML of older Philips files."""
-
-    def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
-        self._decode = jpeg_decoder(encoding, tile_shape)
-
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def _decode_top(self, data: memoryview, rows: int, out: NDArray[Any]) -> NDArray[Any]:
+        """Decode the first rows: under a header that promises no more, libjpeg stops there."""
+        header = self._header
+        if not header.begins(data):  # mostly all tiles of a level have the same
+            header = self._header = Header.of(data)
+        if header.height < rows + LEAST_ROWS_SAVED or header.width > out.shape[1]:
+            return self._decode(b"".join((self._prefix, data[2:])), out)
+        place = header.height_at
+        fewer = rows.to_bytes(2, "big")
+        stream = b"".join((self._prefix, data[2:place], fewer, data[place + 2 :]))
         try:
-            stream = base64.b64decode(data)
-        except binascii.Error as error:
-            msg = f"base64 text of a JPEG picture is damaged: {error}"
-            raise DecodeError(msg) from error
-        return self._decode(memoryview(stream), valid, out)
+            simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out)
+        except ValueError as error:
+            # the first warning is the one reported: this one means that there was no other
+            if LEFTOVER_WARNING not in str(error):
+                msg = f"JPEG tile is damaged: {error}"
+                raise DecodeError(msg) from error
+        samples = out.shape[2]
+        return out.reshape(-1)[: rows * header.width * samples].reshape(rows, -1, samples)
 
 
 class GeneralDecoder:
@@ -112,7 +124,9 @@ class GeneralDecoder:
         self._colorspace = "RGB" if encoding.stored_colorspace == "rgb" else None
         self._out_colorspace = _out_colorspace(encoding)
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         prefix = self._encoding.prefix
         if not self._whole_header:
             self._check_complete(data)

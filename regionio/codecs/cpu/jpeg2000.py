@@ -25,7 +25,9 @@ class Jpeg2000Decoder:
     def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
         self._to_rgb = encoding.stored_colorspace == "ycbcr"
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         try:
             picture = imagecodecs.jpeg2k_decode(bytes(data))
         except (RuntimeError, ValueError) as error:

@@ -23,7 +23,9 @@ class StillImageDecoder:
         self._encoding = encoding
         self._decode = _picture_decoder(encoding)
 
-    def __call__(self, data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         check_complete(self._encoding.compression, data)
         try:
             picture = self._decode(data)

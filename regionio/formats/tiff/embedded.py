@@ -36,7 +36,11 @@ def find_embedded_jpeg(page: TiffPage, text: str) -> EmbeddedJpeg | None:
     tag = page.tags[DESCRIPTION_TAG]
     file = page.parent.filehandle
     file.seek(tag.valueoffset)
-    start = file.read(tag.count).find(text.encode())
+    description = file.read(tag.count)
+    stored = text.encode()
+    if stored not in description:
+        stored = stored.replace(b"\n", b"\r\n")  # which XML parsers make one
+    start = description.find(stored)
     try:
         header = simplejpeg.decode_jpeg_header(base64.b64decode(text))
     except (binascii.Error, ValueError):
@@ -45,7 +49,7 @@ def find_embedded_jpeg(page: TiffPage, text: str) -> EmbeddedJpeg | None:
     if start < 0 or colorspace not in {"Gray", "RGB", "YCbCr"}:
         return None
     samples = 1 if colorspace == "Gray" else 3
-    return EmbeddedJpeg(tag.valueoffset + start, len(text), width, height, samples)
+    return EmbeddedJpeg(tag.valueoffset + start, len(stored), width, height, samples)
 
 
 def embedded_fields(picture: EmbeddedJpeg) -> dict[str, Any]:

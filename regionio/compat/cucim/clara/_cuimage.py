@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -15,26 +16,20 @@ from regionio._image import open as open_image
 from regionio._loader import Loader
 from regionio._region import Region
 from regionio.compat.cucim.clara._arguments import location_table, plane_selection
+from regionio.compat.cucim.clara._described import Described
 from regionio.compat.cucim.clara._dtype import DLDataType
-from regionio.compat.cucim.clara._facts import (
-    DIRECTION,
-    ORIGIN,
-    Facts,
-    facts_of_image,
-    facts_of_region,
-)
+from regionio.compat.cucim.clara._facts import Facts, facts_of_image
 from regionio.compat.cucim.clara._profiler import Profiler
 from regionio.compat.cucim.clara.cache import CacheType, ImageCache, configure
 from regionio.compat.cucim.clara.io import Device
 
-__all__ = ["CuImage", "CuImageIterator"]
+__all__ = ["CuImage", "CuImageIterator", "CuImageRegion"]
 
 
-class CuImage:
-    """An image file, a region of it, or a batch of regions.
+class CuImage(Described):
+    """An image file, from which regions are read.
 
-    Regions and batches have pixels: ``np.asarray(region)`` shares their memory. A file has none
-    until a region is read.
+    Regions, and batches of them, are images too, which have pixels: see `CuImageRegion`.
 
     Parameters
     ----------
@@ -50,152 +45,33 @@ class CuImage:
     --------
     >>> with CuImage("tests/data/CMU-1-Small-Region.svs") as img:
     ...     region = img.read_region(location=(1000, 900), size=(224, 224))
-    >>> region.shape, region.dtype, region.spacing("XY"), region.spacing_units("XY")
-    ([224, 224, 3], <cucim.clara.DLDataType code:DLUInt(1) bits:8 lanes:1>, [0.499, 0.499], \
-['micrometer', 'micrometer'])
+    >>> region.shape, region.typestr, region.spacing(), region.spacing_units()
+    ([224, 224, 3], '|u1', [0.499, 0.499, 1.0], ['micrometer', 'micrometer', 'color'])
     """
 
     is_trace_enabled: ClassVar[bool] = False
-    """Whether reads are traced: False."""
+    """Whether reads are traced: never."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
         try:
-            image = open_image(name)
+            self._image = open_image(name)
         except FileNotFoundError as error:
             msg = f"Cannot open {name}! There is no such file"
             raise ValueError(msg) from error
-        if image.is_volume:
+        self._closed = False
+        if self._image.is_volume:
             msg = f"{name!r} is a volume, which cuCIM's interface can't address: use regionio.open"
             raise UnsupportedFormatError(msg)
-        DLDataType.of(image.dtype)  # refuses what has no name there
-        self._facts = facts_of_image(image, name)
-        self._image: Image | None = image
-        self._region: Region | None = None
-
-    @classmethod
-    def _with_pixels(cls, region: Region, facts: Facts) -> CuImage:
-        made = cls.__new__(cls)
-        made._facts, made._image, made._region = facts, None, region
-        return made
-
-    @property
-    def path(self) -> str:
-        """Path of the file, as it was given."""
-        return self._facts.path
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the file is parsed: True."""
-        return True
+        DLDataType.of(self._image.dtype)  # refuses what has no name there
+        super().__init__(facts_of_image(self._image, name))
 
     @property
     def device(self) -> Device:
         """Where the pixels are."""
-        return Device("cpu" if self._region is None else self._region.device)
+        return Device("cpu")
 
-    @property
-    def raw_metadata(self) -> str:
-        """ImageDescription of the file or of an associated image; empty for regions."""
-        return self._facts.raw_metadata
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What is known: ``"cucim"``, and for files ``"tiff"`` and the vendor's name."""
-        return self._facts.metadata()
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self._facts.dims)
-
-    @property
-    def dims(self) -> str:
-        """``"YXC"``, or ``"NYXC"`` for a batch."""
-        return self._facts.dims
-
-    @property
-    def shape(self) -> list[int]:
-        """Size along each of `dims`."""
-        return list(self._facts.shape)
-
-    def size(self, dim_order: str = "") -> list[int]:
-        """Return the sizes along some axes.
-
-        Parameters
-        ----------
-        dim_order
-            Letters of axes; those that the image does not have are left out.
-        """
-        return self._facts.sizes(dim_order)
-
-    @property
-    def dtype(self) -> DLDataType:
-        """Type of the pixels' values."""
-        return DLDataType.of(self._facts.dtype)
-
-    @property
-    def typestr(self) -> str:
-        """The same as NumPy writes it: ``"|u1"``."""
-        return self._facts.dtype.str
-
-    @property
-    def channel_names(self) -> list[str]:
-        """One name a channel."""
-        return list(self._facts.channel_names)
-
-    def spacing(self, dim_order: str = "") -> list[float]:
-        """Return the distance of neighbouring pixels along some axes.
-
-        Parameters
-        ----------
-        dim_order
-            Letters of axes.
-
-        Returns
-        -------
-        list
-            In units of `spacing_units`; 1.0 where it is not known.
-        """
-        return self._facts.spacings(dim_order)
-
-    def spacing_units(self, dim_order: str = "") -> list[str]:
-        """Return the unit of each number that `spacing` returns, empty where it is not known."""
-        return self._facts.units(dim_order)
-
-    @property
-    def origin(self) -> list[float]:
-        """Zeros."""
-        return list(ORIGIN)
-
-    @property
-    def direction(self) -> list[list[float]]:
-        """The identity."""
-        return [list(row) for row in DIRECTION]
-
-    @property
-    def coord_sys(self) -> str:
-        """``"LPS"``."""
-        return "LPS"
-
-    @property
-    def resolutions(self) -> dict[str, Any]:
-        """The levels.
-
-        Returns
-        -------
-        dict
-            level_count; level_dimensions and level_tile_sizes as (width, height);
-            level_downsamples.
-        """
-        return dict(self._facts.resolutions)
-
-    @property
-    def associated_images(self) -> set[str]:
-        """Names of label, macro and thumbnail, as far as there are."""
-        return set(self._facts.associated)
-
-    def associated_image(self, name: str = "", device: str | Device = "cpu") -> CuImage:
+    def associated_image(self, name: str = "", device: str | Device = "cpu") -> CuImageRegion:
         """Read the label, macro or thumbnail.
 
         Parameters
@@ -212,8 +88,9 @@ class CuImage:
         """
         with self._opened().associated_image(name) as associated:
             region = associated.read_region(layout="YXC", device=str(Device(device)))
-            parent = facts_of_image(associated, self.path)
-        return self._with_pixels(region, facts_of_region(region, parent, parent.raw_metadata))
+            facts = facts_of_image(associated, self.path)
+        own = facts.of_pixels(region.dims, region.shape)
+        return CuImageRegion(region.array, replace(own, raw_metadata=facts.raw_metadata))
 
     @overload
     def read_region(
@@ -223,9 +100,8 @@ class CuImage:
         level: int = 0,
         num_workers: int = 0,
         batch_size: Literal[1] = 1,
-        *args: Any,
-        **kwargs: Any,
-    ) -> CuImage: ...
+        **options: Any,
+    ) -> CuImageRegion: ...
 
     @overload
     def read_region(
@@ -235,8 +111,7 @@ class CuImage:
         level: int = 0,
         num_workers: int = 0,
         batch_size: int = 1,
-        *args: Any,
-        **kwargs: Any,
+        **options: Any,
     ) -> CuImageIterator: ...
 
     def read_region(
@@ -254,7 +129,7 @@ class CuImage:
         buf: NDArray[Any] | None = None,
         shm_name: str = "",
         **kwargs: int,
-    ) -> CuImage | CuImageIterator:
+    ) -> CuImageRegion | CuImageIterator:
         """Read one region, or several in batches.
 
         Parameters
@@ -288,7 +163,7 @@ class CuImage:
 
         Returns
         -------
-        CuImage or CuImageIterator
+        CuImageRegion or CuImageIterator
             A region for one location and ``batch_size=1``, else an iterator. Outside the image
             pixels are 255 for RGB of recognised slide formats, else 0.
 
@@ -299,22 +174,12 @@ class CuImage:
         RuntimeError
             The file is closed.
         """
-        if not 0 <= level < self._facts.resolutions["level_count"]:
-            msg = f"'level' should be less than {self._facts.resolutions['level_count']}"
-            raise ValueError(msg)
+        image = self._opened()
+        self._check_level(level)
         if shm_name:
             msg = f"shm_name={shm_name!r}: regions can't be put into shared memory"
             raise ValueError(msg)
         table = location_table(location)
-        several = len(table) != 1 or batch_size != 1
-        if several and buf is not None:
-            msg = "buf takes one region: give one location and batch_size=1"
-            raise ValueError(msg)
-        if self._region is not None:
-            if several or buf is not None or kwargs:
-                msg = "from a region one smaller region is read, by location and size alone"
-                raise ValueError(msg)
-            return self._cropped(table[0], size)
         options = {
             "size": None if len(size) == 0 else size,
             "level": level,
@@ -323,9 +188,13 @@ class CuImage:
             "layout": "YXC",
             **plane_selection(kwargs),
         }
-        image = self._opened()
-        if not several:
-            return self._pixels(image.read_region(tuple(table[0]), out=buf, **options))
+        facts = self._facts.of_channels(options.get("channels"))
+        if len(table) == 1 and batch_size == 1:
+            region = image.read_region((int(table[0, 0]), int(table[0, 1])), out=buf, **options)
+            return CuImageRegion.of(region, facts)
+        if buf is not None:
+            msg = "buf takes one region: give one location and batch_size=1"
+            raise ValueError(msg)
         loader = image.read_region(
             table,
             batch_size=batch_size,
@@ -335,7 +204,7 @@ class CuImage:
             seed=seed,
             **options,
         )
-        return CuImageIterator(self, loader)
+        return CuImageIterator(self, loader, facts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a region as a PPM file (P6): its first three channels, or gray three times.
@@ -350,23 +219,13 @@ class CuImage:
         ValueError
             It is a file itself or a batch, on a GPU, or not of 8 bits.
         """
-        region = self._region
-        if region is None or region.dims != "YXC" or region.dtype != np.uint8:
-            msg = "a PPM file holds one region of 8 bits: img.read_region(…).save(path)"
-            raise ValueError(msg)
-        if region.device != "cpu":
-            msg = f"the region is on {region.device!r}: read it with device='cpu' to save it"
-            raise ValueError(msg)
-        pixels = region.array[..., :3] if region.shape[2] >= 3 else region.array[..., [0, 0, 0]]
-        with open(path, "wb") as file:
-            file.write(b"P6\n%d\n%d\n255\n" % (region.shape[1], region.shape[0]))
-            file.write(np.ascontiguousarray(pixels))
+        msg = f"{os.fspath(path)!r} holds one region: img.read_region(location, size).save(path)"
+        raise ValueError(msg)
 
     def close(self) -> None:
         """Let go of the file. Regions stay as they are."""
-        if self._image is not None:
-            self._image.close()
-            self._closed = True
+        self._closed = True
+        self._image.close()
 
     @staticmethod
     def cache(type: str | CacheType | None = None, **kwargs: Any) -> ImageCache:  # noqa: A002
@@ -377,37 +236,28 @@ class CuImage:
         type
             ``"per_process"`` or ``"nocache"``; None leaves the cache as it is.
         kwargs
-            memory_capacity (MiB), record_stat, and others: see
+            memory_capacity (MiB), record_stat and more, see
             `regionio.compat.cucim.clara.cache.configure`.
         """
         return configure(type, **kwargs)
 
     @staticmethod
-    def profiler(**kwargs: bool) -> Profiler:
+    def profiler(*, trace: bool = False) -> Profiler:
         """Return the profiler.
 
         Parameters
         ----------
-        kwargs
-            trace, which must not be true.
+        trace
+            Must be False.
 
         Raises
         ------
         ValueError
-            It is.
+            It is True.
         """
         profiler = Profiler()
-        profiler.trace(**{"value": value for value in kwargs.values()})
+        profiler.trace(trace)
         return profiler
-
-    def __iter__(self) -> Iterator[CuImage]:
-        """Yield the regions of a batch; a region yields itself."""
-        if self._region is None:
-            msg = f"{self!r} is a file: iterate over what its read_region returns"
-            raise TypeError(msg)
-        if self._region.dims[0] != "N":
-            return iter([self])
-        return (self._pixels(region) for region in self._region)
 
     def __enter__(self) -> Self:
         return self
@@ -415,14 +265,179 @@ class CuImage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<cucim.CuImage path:{self.path}>"
-
     def _opened(self) -> Image:
-        if self._image is None:
-            msg = "a region has no file to read from"
-            raise ValueError(msg)
+        if self._closed:
+            msg = f"[Error] The image file is closed! Open {self.path!r} again"
+            raise RuntimeError(msg)
         return self._image
 
-    def _pixels(self, region: Region) -> CuImage:
-        return self._with_pixels(region, facts_of_region(region, self._facts))
+    def _check_level(self, level: int) -> None:
+        count = self._facts.resolutions["level_count"]
+        if not 0 <= level < count:
+            msg = f"'level' should be less than {count} and 0 or more, not {level}"
+            raise ValueError(msg)
+
+
+class CuImageRegion(CuImage):
+    """A region or a batch of them: an image with pixels.
+
+    ``np.asarray(region)`` shares its memory. Iterating over a batch yields its regions.
+
+    Parameters
+    ----------
+    pixels
+        Array with axes YXC or NYXC.
+    facts
+        What is known of them.
+    """
+
+    def __init__(self, pixels: NDArray[Any], facts: Facts) -> None:
+        Described.__init__(self, facts)
+        self._pixels = pixels
+
+    @classmethod
+    def of(cls, region: Region, facts: Facts) -> CuImageRegion:
+        """Return a region of a file.
+
+        Parameters
+        ----------
+        region
+            As regionio read it.
+        facts
+            What is known of the file.
+        """
+        return cls(region.array, facts.of_pixels(region.dims, region.shape, region.spacing))
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self._pixels.__array_interface__
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        interface: dict[str, Any] = self._pixels.__cuda_array_interface__  # type: ignore[attr-defined]
+        return interface
+
+    @property
+    def device(self) -> Device:
+        """Where the pixels are."""
+        return Device("cpu") if isinstance(self._pixels, np.ndarray) else Device("cuda")
+
+    def read_region(
+        self,
+        location: Any = (),
+        size: Sequence[int] = (),
+        level: int = 0,
+        num_workers: int = 0,
+        batch_size: int = 1,
+        **options: Any,
+    ) -> Any:
+        """Copy a smaller region out of this one.
+
+        Parameters
+        ----------
+        location
+            (x, y) of its first pixel in this region.
+        size
+            (width, height); the default is that of this region.
+        level, num_workers, batch_size, options
+            As they are by default.
+
+        Returns
+        -------
+        CuImageRegion
+            A copy.
+
+        Raises
+        ------
+        ValueError
+            It is not inside this region, or this is a batch.
+        """
+        self._check_level(level)
+        if options or batch_size != 1 or num_workers != 0:
+            msg = "a region is cut by location and size alone"
+            raise ValueError(msg)
+        if self.dims != "YXC":
+            msg = f"{self.dims} is a batch: read from one of its regions, which iterating yields"
+            raise ValueError(msg)
+        [(x, y)] = location_table(location).tolist()
+        own_width, own_height = self.size("XY")
+        width, height = size or (own_width, own_height)
+        inside = 0 <= x < x + width <= own_width and 0 <= y < y + height <= own_height
+        if not inside:
+            msg = (
+                f"Invalid location/size (it exceeds the image {own_width} by {own_height}): "
+                f"({x}, {y}), {width} by {height}"
+            )
+            raise ValueError(msg)
+        part = self._pixels[y : y + height, x : x + width].copy()
+        return CuImageRegion(part, self._facts.of_pixels("YXC", part.shape))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the region as a PPM file (P6): its first three channels, or gray three times.
+
+        Parameters
+        ----------
+        path
+            Of the file to write.
+
+        Raises
+        ------
+        ValueError
+            It is a batch, on a GPU, or not of 8 bits.
+        """
+        pixels = self._pixels
+        if self.dims != "YXC" or pixels.dtype != np.uint8 or self.device != Device("cpu"):
+            msg = (
+                f"a PPM file holds one region of 8 bits from cpu, not {self.dims} of "
+                f"{pixels.dtype} from {self.device}"
+            )
+            raise ValueError(msg)
+        height, width, channels = pixels.shape
+        colors = pixels[..., :3] if channels >= 3 else pixels[..., [0, 0, 0]]
+        with open(path, "wb") as file:
+            file.write(b"P6\n%d\n%d\n255\n" % (width, height))
+            file.write(colors.tobytes())
+
+    def close(self) -> None:
+        """Do nothing: the pixels stay as long as they are needed."""
+
+    def __iter__(self) -> Iterator[CuImageRegion]:
+        """Yield the regions of a batch; a single region yields itself."""
+        if self.dims == "YXC":
+            return iter([self])
+        facts = self._facts.of_pixels("YXC", self._pixels.shape[1:])
+        return (CuImageRegion(pixels, facts) for pixels in self._pixels)
+
+
+class CuImageIterator:
+    """Regions or batches of them, in order, once.
+
+    Parameters
+    ----------
+    image
+        The file that they come from, which stays open as long as it is read from.
+    loader
+        Reads them.
+    facts
+        What is known of the file.
+    """
+
+    def __init__(self, image: CuImage, loader: Loader, facts: Facts) -> None:
+        self._image = image
+        self._loader = loader
+        self._facts = facts
+        self._delivered = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> CuImageRegion:
+        region = next(self._loader)
+        self._delivered += 1
+        return CuImageRegion.of(region, self._facts)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __repr__(self) -> str:
+        return f"<cucim.CuImageIterator index:{self._delivered}>"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from regionio._image import Image
-from regionio._region import Region
 from regionio.compat.cucim.clara._dtype import DLDataType
 
-__all__ = ["DIRECTION", "ORIGIN", "Facts", "facts_of_image", "facts_of_region"]
+__all__ = ["DIRECTION", "ORIGIN", "Facts", "facts_of_image"]
 
 ORIGIN = (0.0, 0.0, 0.0)
 DIRECTION = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 INCH, CENTIMETER = 2, 3
-RESOLUTION_UNITS = {INCH: "inch", CENTIMETER: "centimeter"}
+RESOLUTION_UNITS: dict[Any, str] = {INCH: "inch", CENTIMETER: "centimeter"}
 AXIS_UNITS = {"C": "color", "N": "batch"}
 
 
@@ -77,6 +76,42 @@ class Facts:
         units = {**dict.fromkeys(self.spacing, self.spacing_unit), **AXIS_UNITS}
         return [units.get(axis, "") if axis in self.dims else "" for axis in dims or self.dims]
 
+    def of_channels(self, channels: Sequence[int] | None) -> Facts:
+        """Return the same of some channels only; None is all."""
+        if channels is None:
+            return self
+        return replace(self, channel_names=tuple(self.channel_names[c] for c in channels))
+
+    def of_pixels(
+        self, dims: str, shape: tuple[int, ...], spacing: Mapping[str, float] | None = None
+    ) -> Facts:
+        """Return what is known of pixels of this image.
+
+        Parameters
+        ----------
+        dims, shape
+            Axes and sizes.
+        spacing
+            Of these pixels; None is that of this image.
+        """
+        *_, height, width, _ = shape
+        size = (width, height)
+        return replace(
+            self,
+            dims=dims,
+            shape=shape,
+            spacing=self.spacing if spacing is None else _known(spacing),
+            resolutions={
+                "level_count": 1,
+                "level_dimensions": (size,),
+                "level_downsamples": (1.0,),
+                "level_tile_sizes": (size,),
+            },
+            associated=(),
+            raw_metadata="",
+            formats={},
+        )
+
     def metadata(self) -> dict[str, Any]:
         """Return all of it, made of plain types: ``"cucim"``, and one entry a format."""
         dtype = DLDataType.of(self.dtype)
@@ -109,8 +144,6 @@ def facts_of_image(image: Image, path: str) -> Facts:
     path
         As the caller gave it.
     """
-    spacing = dict(zip("YX", image.spacing("YX"), strict=True))
-    known = {axis: value for axis, value in spacing.items() if value is not None}
     others = {name: value for name, value in image.metadata.items() if name != "tiff"}
     tiff = image.metadata.get("tiff")
     return Facts(
@@ -119,45 +152,12 @@ def facts_of_image(image: Image, path: str) -> Facts:
         shape=image.size("YXC"),
         dtype=image.dtype,
         channel_names=image.channel_names,
-        spacing=known,
-        spacing_unit=image.spacing_units("Y")[0] or "",
+        spacing=_known(dict(zip("YX", image.spacing("YX"), strict=True))),
+        spacing_unit=image.spacing_units("X")[0] or "",
         resolutions=image.resolutions,
         associated=image.associated_images,
         raw_metadata=image.raw_metadata,
         formats=others if tiff is None else {"tiff": _tiff(tiff), **others},
-    )
-
-
-def facts_of_region(region: Region, parent: Facts, raw_metadata: str = "") -> Facts:
-    """Return what is known of a region or batch.
-
-    Parameters
-    ----------
-    region
-        The pixels, with axes YXC or NYXC.
-    parent
-        Of the image that they come from.
-    raw_metadata
-        Their own ImageDescription: that of an associated image.
-    """
-    *_, height, width, channels = region.shape
-    names = parent.channel_names
-    size = (width, height)
-    return Facts(
-        path=parent.path,
-        dims=region.dims,
-        shape=region.shape,
-        dtype=region.dtype,
-        channel_names=names if len(names) == channels else tuple(map(str, range(channels))),
-        spacing={axis: value for axis, value in region.spacing.items() if axis in "YX"},
-        spacing_unit=region.spacing_unit,
-        resolutions={
-            "level_count": 1,
-            "level_dimensions": (size,),
-            "level_downsamples": (1.0,),
-            "level_tile_sizes": (size,),
-        },
-        raw_metadata=raw_metadata,
     )
 
 
@@ -177,6 +177,11 @@ def _resolution(value: Any) -> float:
         case [int(numerator), int(denominator)] if denominator != 0:
             return numerator / denominator
     return 1.0
+
+
+def _known(spacing: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the spacings in the plane that are known."""
+    return {axis: value for axis in "YX" if (value := spacing.get(axis)) is not None}
 
 
 def _listed(value: Any) -> Any:

@@ -46,6 +46,18 @@ TYPES = {
 }
 
 
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    unknown = given.keys() - DEFAULTS.keys()
+    if unknown:
+        msg = f"a cache has no option {sorted(unknown)}; it has {list(DEFAULTS)}"
+        raise TypeError(msg)
+    options = {**DEFAULTS, **given}
+    options["memory_capacity"] = operator.index(options["memory_capacity"])
+    if options["capacity"] is None:
+        options["capacity"] = options["memory_capacity"] * MIB // TILE_BYTES
+    return options
+
+
 class ImageCache:
     """The process's cache. `CuImage.cache` returns it; until that sets it up, it tells nothing.
 
@@ -233,15 +245,3 @@ def preferred_memory_capacity(
     columns = -(-image_size[0] // tile_width)
     rows = -(-patch_height // tile_height) + 1  # a patch may begin inside a tile
     return -(-columns * tile_width * tile_height * rows * bytes_per_pixel // MIB)
-
-
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    unknown = given.keys() - DEFAULTS.keys()
-    if unknown:
-        msg = f"a cache has no option {sorted(unknown)}; it has {list(DEFAULTS)}"
-        raise TypeError(msg)
-    options = {**DEFAULTS, **given}
-    options["memory_capacity"] = operator.index(options["memory_capacity"])
-    if options["capacity"] is None:
-        options["capacity"] = options["memory_capacity"] * MIB // TILE_BYTES
-    return options

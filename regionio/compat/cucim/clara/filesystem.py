@@ -113,7 +113,7 @@ def is_gds_available() -> bool:
 
 
 class CuFileDriver:
-    """An open file.
+    r"""An open file.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class CuFileDriver:
     >>> buffer = np.zeros(4, np.uint8)
     >>> with open("tests/data/CMU-1-Small-Region.svs", "r") as driver:
     ...     driver.pread(buffer, 2, file_offset=0, buf_offset=1), buffer.tobytes()
-    (2, b'\\x00II\\x00')
+    (2, b'\x00II\x00')
     """
 
     def __init__(
@@ -220,7 +220,7 @@ def _part(buf: Any, count: int, offset: int) -> memoryview:
         msg = "buf is in GPU memory: files are read into main memory, copy it from there"
         raise DeviceError(msg)
     # a tensor is no buffer itself, but shares its memory as an array
-    view = memoryview(np.asarray(buf) if hasattr(buf, "__array__") else buf)
+    view = memoryview(np.asarray(buf).data if hasattr(buf, "__array__") else buf)
     if not view.c_contiguous:
         msg = "buf is not contiguous"
         raise ValueError(msg)

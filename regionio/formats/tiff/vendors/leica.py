@@ -75,11 +75,17 @@ def _scene(image: ET.Element, pages: Sequence[TiffPage], path: str) -> SceneDraf
         raise CorruptFileError(msg)
     planes = {plane for level in levels.values() for plane in level}
     channels, depth = (1 + max(plane[axis] for plane in planes) for axis in (0, 1))
+    if channels * depth != len(planes):
+        msg = (
+            f"{path!r}: Leica's XML lists {len(planes)} planes of image {image.get('name')!r}, "
+            f"but numbers {channels} channels and {depth} focal planes"
+        )
+        raise CorruptFileError(msg)
     order = [(c, z) for c in range(channels) for z in range(depth)]
     pixels = _child(image, "pixels")
     x, y, width, height = _view(image)
-    pitch_x, pitch_y = width / _number(pixels, "sizeX"), height / _number(pixels, "sizeY")
-    spacing = {"X": pitch_x / 1000, "Y": pitch_y / 1000}
+    columns, rows = _number(pixels, "sizeX"), _number(pixels, "sizeY")
+    spacing = {"X": width / columns / 1000, "Y": height / rows / 1000}
     spacing_z = float(_child(image, "view").get("spacingZ", 0)) / 1000
     if depth > 1 and spacing_z > 0:
         spacing["Z"] = spacing_z
@@ -91,7 +97,7 @@ def _scene(image: ET.Element, pages: Sequence[TiffPage], path: str) -> SceneDraf
         name=image.get("name", ""),
         spacing=spacing,
         channel_names=_channel_names(image),
-        offset=(round(x / pitch_x), round(y / pitch_y)),
+        offset=(int(x * columns // width), int(y * rows // height)),
     )
 
 
