@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -97,7 +98,7 @@ def _write(slide: Slide, path: Path) -> None:
         for number in order:
             yield tiles[number]
 
-    settings: dict[str, dict[str, object]] = {
+    settings: dict[str, dict[str, Any]] = {
         "jpeg420": {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)},
         "jpeg_rgb": {"compression": "jpeg", "photometric": "rgb"},
         "j2k": {"compression": 33005, "photometric": "rgb"},
