@@ -75,7 +75,7 @@ def _pieces(side: int) -> list[np.ndarray]:
 
 def encoded_tiles(codec: str, side: int) -> list[bytes]:
     """Return the compressed tiles that a slide repeats."""
-    encode: dict[str, Callable[[np.ndarray], bytes]] = {
+    encode: dict[str, Callable[..., Any]] = {
         "jpeg420": lambda p: simplejpeg.encode_jpeg(p, 80, "RGB", "420"),
         "jpeg_rgb": lambda p: imagecodecs.jpeg8_encode(
             p, level=80, colorspace="RGB", outcolorspace="RGB"

@@ -25,7 +25,7 @@ class Encoding:
     Parameters
     ----------
     compression
-        Codec name, a key of `regionio.codecs.DECODERS` (``"none"``, ``"jpeg"``, ``"deflate"`` …).
+        Codec name, a key of `regionio.codecs.cpu.DECODERS` (``"none"``, ``"jpeg"``, ``"deflate"`` …).
     dtype
         NumPy dtype of the decoded samples in native byte order, as a string (``"uint8"``).
     samples

@@ -104,8 +104,9 @@ class VisibleTiles:
     ) -> None:
         tile, origin, start, stop = _placed(table, position)
         seen = present[tile] & (stop > 0).all(axis=1)
-        tile, origin, start, stop = tile[seen], origin[seen], start[seen], stop[seen]
-        owner, self._start, self._stop = _visible_rectangles(start, stop)
+        tile, origin = tile[seen], origin[seen]
+        # nothing is seen at negative coordinates
+        owner, self._start, self._stop = _visible_rectangles(start[seen].clip(0), stop[seen])
         self._tile, self._origin = tile[owner], origin[owner]
         self._fill_bins()
 
@@ -130,7 +131,7 @@ class VisibleTiles:
         region, row, part = region[run], row[run], self._member[member]
         column = self._key[member] - key[run]
         # a part lies in several bins: it counts in the first one that the region touches too
-        bin_of_part = self._start[part].clip(0) // self._cell
+        bin_of_part = self._start[part] // self._cell
         hit = (row == np.maximum(bin_of_part[:, 0], low[region, 0])) & (
             column == np.maximum(bin_of_part[:, 1], low[region, 1])
         )
@@ -143,8 +144,8 @@ class VisibleTiles:
     def _fill_bins(self) -> None:
         """Sort the rectangles into bins as large as the largest, each into all that it touches."""
         self._cell = (self._stop - self._start).max(axis=0, initial=1)
-        low = self._start.clip(0) // self._cell
-        spans = ((self._stop - 1) // self._cell + 1 - low).clip(0)
+        low = self._start // self._cell
+        spans = (self._stop - 1) // self._cell + 1 - low
         self._bins = (low + spans).max(axis=0, initial=0)
         part, inner = runs(spans.prod(axis=1))
         y, x = np.divmod(inner, spans[part, 1])

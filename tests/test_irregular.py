@@ -163,6 +163,20 @@ def test_plans_show_what_painting_shows(
                 np.testing.assert_array_equal(actual[region, number, layer], wanted)
 
 
+@pytest.mark.parametrize("first", [(0, 0), (-2, -3), (3, 4), (7, 11)])
+def test_two_tiles_cover_each_other_from_all_sides(first: tuple[int, int]) -> None:
+    size = (18, 24)
+    location = np.zeros((1, 3), np.int64)
+    for down in range(-5, 6):
+        for across in range(-6, 7):
+            second = (first[0] + down, first[1] + across)
+            position = np.array([first, second], dtype=np.int64)
+            table = table_of(position, np.array([9, 9]), (1, 1, 1, 1, 2), (4, 5))
+            window = plan_regions([view_of(table, size)], location[:, 0], location, (1, *size))
+            actual = shown(window, 1, (1, 1, *size), (4, 5))[0, 0]
+            np.testing.assert_array_equal(actual, painted(table, size), str(second))
+
+
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.integers(0, 2**32 - 1))
 def test_tiles_that_are_not_seen_are_not_read(

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from regionio.codecs._contract import Decoder
-from regionio.codecs.cpu import DECODERS, decoder_for
+from functools import lru_cache
 
-__all__ = ["DECODERS", "Decoder", "decoder_for"]
+from regionio._errors import UnsupportedFormatError
+from regionio._index import Encoding
+from regionio.codecs._contract import Decoder
+
+__all__ = ["Decoder", "decoder_for"]
+
+
+@lru_cache(maxsize=256)
+def decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
+    """Return the CPU decoder for tiles of one encoding and (height, width).
+
+    Raises
+    ------
+    UnsupportedFormatError
+        No decoder reads this encoding.
+    """
+    from regionio.codecs.cpu import DECODERS  # libraries of codecs, at the first tile only
+
+    try:
+        make = DECODERS[encoding.compression]
+    except KeyError:
+        known = ", ".join(sorted(DECODERS))
+        msg = f"compression {encoding.compression!r} is not supported; known are {known}"
+        raise UnsupportedFormatError(msg) from None
+    return make(encoding, tile_shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._index import ImageIndex
-from regionio.formats import tiff
 from regionio.storage import FetchCount, Storage
 
 __all__ = ["read_index"]
@@ -53,6 +52,8 @@ def read_index(storage: Storage, scene: int | str = 0) -> ImageIndex:
     if size == 0:
         msg = f"{path!r} is empty (0 bytes); copy it again from its source"
         raise CorruptFileError(msg)
+    from regionio.formats import tiff  # and with it tifffile, at the first file only
+
     [view] = storage.read([0], [min(size, 256)], FetchCount())
     head = bytes(view)
     if tiff.is_tiff(head):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
-from regionio._errors import UnsupportedFormatError
 from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.bytestream import ByteStreamDecoder
@@ -15,7 +13,7 @@ from regionio.codecs.cpu.jpeg2000 import Jpeg2000Decoder
 from regionio.codecs.cpu.jpeg_base64 import Base64JpegDecoder
 from regionio.codecs.cpu.still import StillImageDecoder
 
-__all__ = ["DECODERS", "decoder_for"]
+__all__ = ["DECODERS"]
 
 DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], Decoder]] = {
     "none": ByteStreamDecoder,
@@ -35,21 +33,3 @@ DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], Decoder]] = {
     "png": StillImageDecoder,
 }
 """Compression name → what makes the decoder for an encoding and a tile's (height, width)."""
-
-
-@lru_cache(maxsize=256)
-def decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
-    """Return the decoder for tiles of one encoding and shape.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        No decoder reads this encoding.
-    """
-    try:
-        make = DECODERS[encoding.compression]
-    except KeyError:
-        known = ", ".join(sorted(DECODERS))
-        msg = f"compression {encoding.compression!r} is not supported; known are {known}"
-        raise UnsupportedFormatError(msg) from None
-    return make(encoding, tile_shape)
