@@ -115,12 +115,19 @@ def test_importing_regionio_imports_nothing_of_the_command_line() -> None:
     subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("package", ["typer", "rich"])
-def test_without_its_packages_the_program_says_how_to_install_them(package: str) -> None:
+@pytest.mark.parametrize("package", ["typer", "rich", "zarr"])
+def test_without_its_packages_the_program_says_how_to_install_them(
+    package: str, tmp_path: Path
+) -> None:
     script = f"import sys; sys.modules[{package!r}] = None; import regionio.cli as c; c.main()"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
+        [sys.executable, "-c", script, "extract", str(SLIDE), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
+    assert left_behind(tmp_path) == []
     assert done.returncode == 1
     assert done.stderr == f'regionio: {package} is missing: pip install "regionio[cli]"\n'
     assert done.stdout == ""

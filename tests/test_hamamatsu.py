@@ -177,7 +177,7 @@ def test_the_name_of_the_file_does_not_matter(slide: str, tmp_path: Path) -> Non
     renamed.write_bytes(Path(slide).read_bytes())
     image = regionio.open(renamed)
     assert image.format == "hamamatsu"
-    np.testing.assert_array_equal(image.read_region(), regionio.open(slide).read_region())
+    np.testing.assert_array_equal(image.read_region(), tifffile.imread(slide, key=0))
 
 
 @pytest.mark.parametrize(

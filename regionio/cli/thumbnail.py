@@ -21,7 +21,7 @@ def thumbnail(
     output: Annotated[Path, typer.Argument(metavar="OUT.png", help="The PNG to write.")],
     *,
     max_size: Annotated[
-        int, typer.Option(min=1, max=16384, metavar="PIXELS", help="Longer side at most.")
+        int, typer.Option(min=1, max=8192, metavar="PIXELS", help="Longer side at most.")
     ] = 512,
     associated: Annotated[
         str | None,
