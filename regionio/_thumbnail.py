@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_thumbnail"]
 
-BAND_PIXELS = 2**24
+BAND_PIXELS = 2**21
 """Pixels of a level that are held at a time."""
 
 

@@ -513,6 +513,16 @@ def test_the_slide_is_not_written_over(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "a.npy"
+    folder.mkdir()
+    (folder / "kept.txt").write_text("kept")
+    result = run("read", SLIDE, folder, "--size", 9, 9, code=1)
+    assert result.stderr == f"regionio: '{folder}': Is a directory\n"
+    assert left_behind(tmp_path) == ["a.npy"]
+    assert left_behind(folder) == ["kept.txt"]
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = run("read", SLIDE, tmp_path / "no" / "a.tif", "--size", 9, 9, code=1)
     assert result.stderr == f"regionio: '{tmp_path / 'no'}': there is no such folder\n"

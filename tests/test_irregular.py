@@ -163,9 +163,9 @@ def test_plans_show_what_painting_shows(
                 np.testing.assert_array_equal(actual[region, number, layer], wanted)
 
 
-@pytest.mark.parametrize("first", [(0, 0), (-2, -3), (3, 4), (7, 11)])
+@pytest.mark.parametrize("first", [(0, 0), (-2, -3), (8, 10), (8, 14), (11, 10), (11, 14)])
 def test_two_tiles_cover_each_other_from_all_sides(first: tuple[int, int]) -> None:
-    size = (18, 24)
+    size = (20, 26)
     location = np.zeros((1, 3), np.int64)
     for down in range(-5, 6):
         for across in range(-6, 7):

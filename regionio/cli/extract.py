@@ -118,7 +118,7 @@ def extract(
         with reported(str(output)):
             _refuse_existing([group, sheet], overwrite=overwrite)
         grid = _grid(image, level, size, stride or size)
-        with Console(stderr=True).status("Looking for tissue"):
+        with Console(stderr=True).status("Reading an overview of the slide"):
             selection = _select(image, grid, least)
         attributes = {
             **_attributes(image, level, scene, grid),

@@ -52,7 +52,7 @@ def replacing(target: Path) -> Iterator[Path]:
     temporary = _beside(target, "partial")
     try:
         yield temporary
-        if target.is_dir():
+        if temporary.is_dir() and target.is_dir():
             _swap_folders(temporary, target)
         else:
             os.replace(temporary, target)

@@ -49,7 +49,8 @@ def parsing(path: str) -> Iterator[None]:
     except (RegionIOError, OSError):
         raise
     except Exception as error:
-        msg = f"{path!r} is damaged: {type(error).__name__}: {error}"
+        what = f"{type(error).__name__}: {error}"
+        msg = f"{path!r} is damaged or not copied whole: its directories do not parse ({what})"
         raise CorruptFileError(msg) from error
     finally:
         if outermost:

@@ -23,6 +23,9 @@ from regionio.formats.tiff.vendors.generic import pages_of
 __all__ = ["describe", "recognises"]
 
 ROOT = "PerkinElmer-QPI-ImageDescription"
+HEAD = 200
+"""Characters within which the root element starts; other XML may quote it further down."""
+
 ASSOCIATED = {"Thumbnail": "thumbnail", "Overview": "macro", "Label": "label"}
 NAMES = ("Biomarker", "Name", "Color")
 """What may tell channels apart, best first: several stains may share a filter's name."""
@@ -30,7 +33,7 @@ NAMES = ("Biomarker", "Name", "Color")
 
 def recognises(tiff: TiffFile) -> bool:
     """Return whether the first page has a description of this kind."""
-    return ROOT in str(tiff.pages.first.description)
+    return _is_description(str(tiff.pages.first.description))
 
 
 def describe(tiff: TiffFile) -> FileDraft:
@@ -61,8 +64,14 @@ def describe(tiff: TiffFile) -> FileDraft:
 
 def _description(page: TiffPage) -> ET.Element | None:
     text = str(page.description)
+    if not _is_description(text):
+        return None
     # expat bounds what entities expand to
-    return ET.fromstring(text.strip("\ufeff\0 \r\n")) if ROOT in text else None  # noqa: S314
+    return ET.fromstring(text.strip("\ufeff\0 \r\n"))  # noqa: S314
+
+
+def _is_description(text: str) -> bool:
+    return f"<{ROOT}" in text[:HEAD]
 
 
 def _is_full(kind: str | None) -> bool:

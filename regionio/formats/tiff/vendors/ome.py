@@ -184,12 +184,13 @@ def _planes(
 ) -> tuple[list[list[TiffPage] | None], tuple[int, int, int]]:
     """Return the pages of each plane in (t, plane, z) order, and the sizes along these axes.
 
-    A TiffData names a run of pages of a file, which hold the planes from a given one on, in the
-    order of the image's axes. Planes that none of them names are None.
+    A TiffData names a run of pages, which hold the planes from a given one on, in the order of
+    the image's axes. Planes that none of them names are None.
     """
+    runs = [_run(block, files) for block in blocks]
     axes = pixels.attrib["DimensionOrder"][:1:-1]  # slowest first, without YX
     sizes = {axis: int(pixels.attrib[f"Size{axis}"]) for axis in axes}
-    samples = files.pyramids(blocks[0].find("UUID"))[0][0].samplesperpixel
+    samples = runs[0][0][0].samplesperpixel
     sizes["C"], rest = divmod(sizes["C"], samples)
     shape = tuple(sizes[axis] for axis in axes)
     total = math.prod(shape)
@@ -201,33 +202,32 @@ def _planes(
         )
         raise CorruptFileError(msg)
     planes = np.full(total, None, dtype=object)
-    for block in blocks:
-        pages = files.pyramids(block.find("UUID"))
+    for block, run in zip(blocks, runs, strict=True):
         first = [int(block.get(f"First{axis}", 0)) for axis in axes]
         if any(not 0 <= n < size for n, size in zip(first, shape, strict=True)):
             continue  # what cropping in ImageJ leaves behind
         start = int(np.ravel_multi_index(first, shape))
-        ifd = int(block.get("IFD", 0))
-        default = 1 if "IFD" in block.attrib else len(pages)
-        count = int(block.get("PlaneCount", block.get("NumPlanes", default)))
-        count = min(count, total - start)
-        if not 0 <= ifd <= ifd + count <= len(pages):
-            msg = (
-                f"{files.path!r}: the OME-XML names pages {ifd} to {ifd + count - 1} of "
-                f"{_file_name(block, files)!r}, which has {len(pages)}; it is cut short, or the "
-                "XML belongs to another file"
-            )
-            raise CorruptFileError(msg)
-        for number in range(count):
-            planes[start + number] = pages[ifd + number]
+        for number, pyramid in enumerate(run[: total - start], start):
+            planes[number] = pyramid
     ordered = planes.reshape(shape).transpose([axes.index(axis) for axis in "TCZ"])
     return list(ordered.ravel()), (sizes["T"], sizes["C"], sizes["Z"])
 
 
-def _file_name(block: ET.Element, files: _FileSet) -> str:
+def _run(block: ET.Element, files: _FileSet) -> list[list[TiffPage]]:
+    """Return the pages that a TiffData names."""
     reference = block.find("UUID")
-    name = None if reference is None else reference.get("FileName")
-    return name or os.path.basename(files.path)
+    pages = files.pyramids(reference)
+    ifd = int(block.get("IFD", 0))
+    default = 1 if "IFD" in block.attrib else len(pages)
+    count = int(block.get("PlaneCount", block.get("NumPlanes", default)))
+    if not 0 <= ifd < ifd + count <= len(pages):
+        name = "the file" if reference is None else repr(reference.get("FileName"))
+        msg = (
+            f"{files.path!r}: the OME-XML names {count} pages from page {ifd} on, but {name} has "
+            f"{len(pages)}; it is cut short, or the XML belongs to another file"
+        )
+        raise CorruptFileError(msg)
+    return pages[ifd : ifd + count]
 
 
 def _spacing(pixels: ET.Element) -> dict[str, float]:

@@ -1,0 +1,148 @@
+"""What vendors say of a slide, under OpenSlide's names.
+
+Source: openslide.org/formats.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from regionio._image import Image
+
+__all__ = ["vendor_of", "vendor_properties"]
+
+Pairs = Iterator[tuple[str, Any]]
+
+VENDORS = {"tiff": "generic-tiff", "ome-tiff": "generic-tiff", "akoya": "generic-tiff"}
+"""OpenSlide's names of formats, where they are not regionio's."""
+
+OBJECTIVE_KEYS = {
+    "aperio": "AppMag",
+    "hamamatsu": "SourceLens",
+    "leica": "objective",
+    "trestle": "Objective Power",
+    "ventana": "Magnification",
+}
+BARCODE_KEYS = {"leica": "barcode", "philips": "PIM_DP_UFS_BARCODE", "ventana": "BarCode1"}
+HAMAMATSU_KEYS = {
+    "Magnification": "SourceLens",
+    "XOffsetFromSlideCenter": "XOffsetFromSlideCentre",
+    "YOffsetFromSlideCenter": "YOffsetFromSlideCentre",
+    "ZOffsetFromSlideCenter": "ZOffsetFromSlideCentre",
+}
+"""tifffile's names of NDPI tags → OpenSlide's."""
+
+
+def vendor_of(image: Image) -> str:
+    """Return OpenSlide's name of the format."""
+    return VENDORS.get(image.format, image.format)
+
+
+def vendor_properties(image: Image) -> dict[str, str]:
+    """Return what only the vendor's part of the metadata says.
+
+    Parameters
+    ----------
+    image
+        The slide.
+
+    Returns
+    -------
+    dict
+        Properties that begin with the vendor's name, and those of OpenSlide that follow from
+        them: objective power and barcode.
+    """
+    vendor = vendor_of(image)
+    metadata = image.metadata.get(vendor)
+    if metadata is None:
+        return {}
+    own = {key: _text(value) for key, value in READERS.get(vendor, _flat)(metadata)}
+    properties = {f"{vendor}.{key}": value for key, value in own.items()}
+    power = own.get(OBJECTIVE_KEYS.get(vendor, ""))
+    if power:
+        properties["openslide.objective-power"] = power
+    barcode = own.get(BARCODE_KEYS.get(vendor, ""))
+    if barcode:
+        properties["openslide.barcode"] = _decoded(barcode) if vendor == "philips" else barcode
+    return properties
+
+
+def _flat(value: Any, name: str = "") -> Pairs:
+    """Yield the single values of nested metadata as ``outer[2].inner``."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{name}[{number}]")
+    elif isinstance(value, str | int | float):
+        yield name, value
+
+
+def _aperio(metadata: Mapping[str, Any]) -> Pairs:
+    return ((key, value) for key, value in _flat(metadata) if key != "Header")
+
+
+def _hamamatsu(metadata: Mapping[str, Any]) -> Pairs:
+    return ((HAMAMATSU_KEYS.get(key, key), value) for key, value in _flat(metadata))
+
+
+def _philips(metadata: Mapping[str, Any]) -> Pairs:
+    """Yield what stands at the top and what stands in the scan, leaving out its other images."""
+    for key, value in metadata.items():
+        if key != "PIM_DP_SCANNED_IMAGES":
+            yield from _flat(value, key)
+    for scanned in metadata.get("PIM_DP_SCANNED_IMAGES", []):
+        if scanned.get("PIM_DP_IMAGE_TYPE") == "WSI":
+            yield from _flat(scanned)
+
+
+def _leica(metadata: Mapping[str, Any]) -> Pairs:
+    """Yield what the settings of the scan are: of the image that covers the least."""
+    if "barcode" in metadata:
+        yield "barcode", _decoded(metadata["barcode"])
+    images = metadata["image"]
+    scan = images
+    if isinstance(images, list):
+        scan = min(images, key=lambda image: float(image["view"]["sizeX"]))
+    settings = scan.get("scanSettings", {})
+    illumination = settings.get("illuminationSettings", {})
+    device = scan.get("device", {})
+    values = {
+        "aperture": illumination.get("numericalAperture"),
+        "creation-date": scan.get("creationDate"),
+        "device-model": device.get("model"),
+        "device-version": device.get("version"),
+        "illumination-source": illumination.get("illuminationSource"),
+        "objective": settings.get("objectiveSettings", {}).get("objective"),
+    }
+    yield from ((key, value) for key, value in values.items() if value is not None)
+
+
+READERS: dict[str, Callable[[Mapping[str, Any]], Pairs]] = {
+    "aperio": _aperio,
+    "hamamatsu": _hamamatsu,
+    "leica": _leica,
+    "philips": _philips,
+}
+
+
+def _decoded(barcode: str) -> str:
+    """Return a barcode that is written in base64; one that is not stays as it is."""
+    try:
+        return base64.b64decode(barcode, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return barcode
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, float):
+        return f"{value:.17g}"
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value)
+    return f"{number:.17g}" if isinstance(value, str) and value.endswith(".0") else str(value)
