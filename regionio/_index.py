@@ -92,8 +92,11 @@ class TileTable:
     encoding
         ``int16[n]``, index into `ImageIndex.encodings`, or None: all have encoding 0.
     position
-        ``int64[n, 2]``, (y, x) of each tile's first pixel where tiles do not lie on a grid, else
-        None. Later tiles are painted over earlier ones.
+        (y, x) of first pixels where tiles do not lie on a grid, else None: ``int64[n, 2]`` for the
+        n tiles of one plane (all planes lie alike) or of all planes; or
+        ``int64[rows * p, columns * q, 2]`` where every tile is cut into p × q equal parts, each
+        with a place of its own. Later ones are painted over earlier ones. What lies at negative
+        coordinates is not seen.
     """
 
     offset: NDArray[np.int64]

@@ -8,123 +8,15 @@ once a tile in Python. No pixels and no files are touched.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._index import ImageIndex, Level, TileTable
 from regionio._irregular import Layouts, VisibleTiles, runs
+from regionio._window import PIECE, View, Window, make_window
 
-__all__ = ["PIECE", "View", "Window", "plan_regions"]
-
-PIECE = np.dtype(
-    [
-        ("region", np.int64),
-        ("plane", np.int64),
-        ("z", np.int64),
-        ("y", np.int64),
-        ("x", np.int64),
-        ("tile_y", np.int64),
-        ("tile_x", np.int64),
-        ("height", np.int64),
-        ("width", np.int64),
-    ]
-)
-"""A rectangle of a tile that goes into a region.
-
-region: the request's number. plane: which of `View.planes` the tile holds. z, y, x: first pixel in
-the region. tile_y, tile_x: first pixel in the tile. height, width: its size.
-"""
-
-TILE = np.dtype([("view", np.int64), ("tile", np.int64), ("batch", np.int64)])
-"""A tile that is needed: the view, its number in the level's table, the first batch that wants it."""
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What requests see of an image: one level, one time, some planes.
-
-    Parameters
-    ----------
-    index
-        The image.
-    number
-        Number of the level.
-    time
-        Index along T.
-    planes
-        Indices along the tile table's plane axis, in the order in which `PIECE` counts them.
-    """
-
-    index: ImageIndex
-    number: int
-    time: int = 0
-    planes: tuple[int, ...] = (0,)
-
-    @property
-    def level(self) -> Level:
-        """The level."""
-        return self.index.levels[self.number]
-
-    @property
-    def table(self) -> TileTable:
-        """The level's tiles."""
-        return self.level.tiles
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """Tiles to decode, in order, and the pieces of each.
-
-    Parameters
-    ----------
-    views
-        The views that `TILE` and requests count in.
-    tiles
-        ``TILE[m]``, each tile once, sorted by (batch, view, source, offset).
-    first_piece
-        ``int64[m + 1]``: pieces of tile i are ``pieces[first_piece[i]:first_piece[i + 1]]``.
-    pieces
-        ``PIECE[p]``, disjoint within a region.
-    """
-
-    views: tuple[View, ...]
-    tiles: NDArray[Any]
-    first_piece: NDArray[np.int64]
-    pieces: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.tiles)
-
-    def __getitem__(self, part: slice) -> Window:
-        """Return some of the tiles with their pieces."""
-        start, stop, _ = part.indices(len(self.tiles))
-        bounds = self.first_piece[start : stop + 1]
-        if len(bounds) == 0:
-            return Window(self.views, self.tiles[:0], np.zeros(1, np.int64), self.pieces[:0])
-        return Window(
-            self.views,
-            self.tiles[start:stop],
-            bounds - bounds[0],
-            self.pieces[bounds[0] : bounds[-1]],
-        )
-
-    def joined(self, later: Window, batch_size: int) -> Window:
-        """Return one window of both, in which tiles that both need stand once.
-
-        Parameters
-        ----------
-        later
-            Window of later requests over the same views.
-        batch_size
-            Requests a batch, from whose numbers the order of work follows.
-        """
-        owners = [np.repeat(w.tiles, np.diff(w.first_piece)) for w in (self, later)]
-        tiles = np.concatenate(owners)
-        pieces = np.concatenate([self.pieces, later.pieces])
-        return _window(self.views, tiles["view"], tiles["tile"], pieces, batch_size)
+__all__ = ["plan_regions"]
 
 
 def plan_regions(
@@ -168,51 +60,9 @@ def plan_regions(
         parts.append((np.full(len(tile), number, dtype=np.int64), tile, pieces))
     if not parts:
         empty = np.zeros(0, dtype=np.int64)
-        return _window(views, empty, empty, np.zeros(0, dtype=PIECE), batch_size)
+        return make_window(views, empty, empty, np.zeros(0, dtype=PIECE), batch_size)
     view, tile, pieces = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _window(views, view, tile, pieces, batch_size)
-
-
-def _window(
-    views: tuple[View, ...],
-    view: NDArray[np.int64],
-    tile: NDArray[np.int64],
-    pieces: NDArray[Any],
-    batch_size: int,
-) -> Window:
-    """Group pieces by tile and order the tiles."""
-    if len(pieces) == 0:
-        return Window(views, np.zeros(0, dtype=TILE), np.zeros(1, dtype=np.int64), pieces)
-    # one sortable number a tile: its place in the views' tables laid end to end
-    base = np.cumsum([0, *(len(v.table.offset) for v in views)])
-    key = base[view] + tile
-    order = np.lexsort((pieces["region"], key))
-    key, pieces = key[order], pieces[order]
-    starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    tiles = np.empty(len(starts), dtype=TILE)
-    tiles["view"] = view[order][starts]
-    tiles["tile"] = tile[order][starts]
-    tiles["batch"] = pieces["region"][starts] // batch_size
-    counts = np.diff(starts, append=len(key))
-    rank = np.lexsort((*_storage_order(views, tiles), tiles["view"], tiles["batch"]))
-    first_piece = np.concatenate(([0], np.cumsum(counts[rank])))
-    by_rank = np.repeat(starts[rank] - first_piece[:-1], counts[rank]) + np.arange(len(pieces))
-    return Window(views, tiles[rank], first_piece, pieces[by_rank])
-
-
-def _storage_order(
-    views: tuple[View, ...], tiles: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (offset, source) of each tile, the least significant sort key first."""
-    offset = np.empty(len(tiles), dtype=np.int64)
-    source = np.zeros(len(tiles), dtype=np.int64)
-    for number, view in enumerate(views):
-        chosen = slice(None) if len(views) == 1 else tiles["view"] == number
-        ids = tiles["tile"][chosen]
-        offset[chosen] = view.table.offset[ids]
-        if view.table.source is not None:
-            source[chosen] = view.table.source[ids]
-    return offset, source
+    return make_window(views, view, tile, pieces, batch_size)
 
 
 def _pieces(

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cache import cache
-from regionio._plan import View, Window, plan_regions
+from regionio._plan import plan_regions
 from regionio._region import Region
 from regionio._schedule import Schedule
+from regionio._window import View, Window
 from regionio.compose import Canvas, ChannelMap
 from regionio.engines import CpuEngine, ReadStats
 from regionio.engines.cpu import Source

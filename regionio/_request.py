@@ -15,9 +15,9 @@ from regionio._index import ImageIndex
 from regionio._loader import Loader, LoaderOptions
 from regionio._locations import parse_locations, single_location
 from regionio._opened import OpenedFile
-from regionio._plan import View
 from regionio._reader import Reader, RegionLayout
 from regionio._region import Region
+from regionio._window import View
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
 from regionio.engines.cpu import Source

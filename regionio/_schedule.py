@@ -6,17 +6,17 @@ import threading
 
 import numpy as np
 
-from regionio._plan import Window
+from regionio._window import Window
 from regionio._workers import worker_pool
 from regionio.compose import Canvas
 from regionio.engines import CpuEngine, ReadStats
 
 __all__ = ["Schedule"]
 
-TASK_BYTES = 2 * 1024 * 1024
+TASK_BYTES = 8 * 1024 * 1024
 """Decoded bytes of one task: large enough to make its overhead small, small enough to balance."""
 
-LARGEST_TASK_TILES = 32
+LARGEST_TASK_TILES = 64
 
 
 class Schedule:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from regionio._index import Encoding, ImageIndex, Level, TileTable
 from regionio._irregular import Layouts
-from regionio._plan import View, Window, plan_regions
+from regionio._plan import plan_regions
+from regionio._window import View, Window
 from regionio.formats.tiff.build import build_index
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -383,7 +384,7 @@ def test_contradictions_are_errors(tmp_path: Path, change: tuple[str, str], comp
 def test_samples_that_the_xml_does_not_know_are_an_error(tmp_path: Path) -> None:
     xml = ome_xml(image_xml((1, 2, 1, 70, 90), tiff_data(), kind="uint8"))
     path = write_pages(tmp_path / "rgb.ome.tif", xml, PIXELS[None, :70, :90], photometric="rgb")
-    with pytest.raises(regionio.CorruptFileError, match=r"SizeC 2.*pages of 3 samples"):
+    with pytest.raises(regionio.CorruptFileError, match=r"SizeC 2.*1 pages of 3 samples"):
         regionio.open(path)
 
 
@@ -395,6 +396,42 @@ def test_planes_of_other_sizes_are_refused(tmp_path: Path) -> None:
         writer.write(stack(1, 1, 1)[0, 0, 0, :60], metadata=None)
     with pytest.raises(regionio.UnsupportedFormatError, match="page 1: 90×60 pixels"):
         regionio.open(path)
+
+
+def without_tables(stream: bytes) -> tuple[bytes, bytes]:
+    """Return a JPEG stream's quantization and Huffman tables, and the stream without them."""
+    parts: dict[bool, bytes] = {True: b"", False: b""}
+    place = 2
+    while stream[place + 1] != 0xDA:  # start of scan
+        end = place + 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
+        parts[stream[place + 1] in {0xDB, 0xC4}] += stream[place:end]
+        place = end
+    return b"\xff\xd8" + parts[True] + b"\xff\xd9", b"\xff\xd8" + parts[False] + stream[place:]
+
+
+def test_pages_with_jpeg_tables_of_their_own_are_decoded_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "tables.ome.tif"
+    xml = ome_xml(image_xml((1, 1, 3, 64, 64), tiff_data(), kind="uint8"))
+    streams = [
+        imagecodecs.jpeg_encode(np.ascontiguousarray(PIXELS[:64, :64, n]), level=level)
+        for n, level in enumerate([95, 30, 70])
+    ]
+    with tifffile.TiffWriter(path) as writer:
+        for number, stream in enumerate(streams):
+            tables, tile = without_tables(bytes(stream))
+            writer.write(
+                iter([tile]),
+                shape=(64, 64),
+                dtype=np.uint8,
+                tile=(64, 64),
+                compression="jpeg",
+                jpegtables=tables,
+                photometric="minisblack",
+                description=xml if number == 0 else None,
+                metadata=None,
+            )
+    expected = [imagecodecs.jpeg_decode(stream) for stream in streams]
+    np.testing.assert_array_equal(every_plane(regionio.open(path))[0, 0], expected)
 
 
 def test_pages_encoded_in_other_ways_are_decoded_each_in_its_own(tmp_path: Path) -> None:

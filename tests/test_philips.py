@@ -234,6 +234,15 @@ def test_damaged_xml_is_an_error_that_names_the_file(
         regionio.open(path)
 
 
+def test_a_file_without_tiled_pages_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "strips.tiff"
+    told = philips_xml(SPACINGS)
+    options: dict[str, Any] = {"photometric": "rgb", "metadata": None}
+    tifffile.imwrite(path, BASE, software="Philips DP v1.0", description=told, **options)
+    with pytest.raises(regionio.CorruptFileError, match=r"strips\.tiff.*without tiled pages"):
+        regionio.open(path)
+
+
 def test_the_stand_in_equals_tifffile_and_openslide(wider_data: Path) -> None:
     path = wider_data / "derived/vendor_standins/philips.tiff"
     with (

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regionio._index import Encoding, ImageIndex, Level, TileTable
-from regionio._plan import View, Window, plan_regions
+from regionio._plan import plan_regions
+from regionio._window import View, Window
 
 BATCH = 3
 

@@ -14,7 +14,7 @@ from regionio.values import Conversion
 __all__ = ["Canvas", "ChannelMap", "PieceTuple"]
 
 PieceTuple: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
-"""One `regionio._plan.PIECE` as plain integers."""
+"""One `regionio._window.PIECE` as plain integers."""
 
 
 @dataclass(frozen=True)

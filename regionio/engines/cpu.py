@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regionio._cache import Claim, TileCache
 from regionio._errors import RegionIOError
-from regionio._plan import Window
+from regionio._window import Window
 from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
@@ -100,12 +100,12 @@ class CpuEngine:
             if source.cache_key is None or group.by_rows or self._cache.capacity == 0:
                 run.decode(group, range(len(group)), source.convert)
             else:
-                self._render_cached(group, source, run, window)
+                self._render_cached(group, source, run)
         return run.failures, run.stats
 
-    def _render_cached(self, group: TileGroup, source: Source, run: _Run, window: Window) -> None:
+    def _render_cached(self, group: TileGroup, source: Source, run: _Run) -> None:
         """Take tiles from the cache, decode the others, and wait for those that others decode."""
-        keys = [(source.cache_key, tile) for tile in group.tile.tolist()]
+        keys = [(source.cache_key, tile) for tile in group.tile]
         found = self._cache.claim(keys)
         missing = [i for i, item in enumerate(found) if item is None]
         if missing:
@@ -127,11 +127,10 @@ class CpuEngine:
             run.decode(group, unlucky, source.convert)
 
     def _worth_keeping(self, group: TileGroup, source: Source, missing: list[int]) -> list[bool]:
-        used = [sum(piece[7] * piece[8] for piece in group.pieces(i)) for i in missing]
-        whole = [rows * columns for rows, columns in (group.covers[i] for i in missing)]
-        used_up = np.greater_equal(used, whole)
+        tiles = group.window.tiles[missing]
+        used_up = tiles["used"] >= tiles["rows"] * tiles["columns"]
         history = self._cache.history(group.view.table)
-        keep = history.note(group.tile[missing], group.tile_bytes, used_up, self._cache.capacity)
+        keep = history.note(tiles["tile"], group.tile_bytes, used_up, self._cache.capacity)
         kept: list[bool] = (keep | ~used_up if source.keep_eagerly else keep).tolist()
         return kept
 
@@ -180,8 +179,8 @@ class _Run:
         scratch = _scratch(group)
         for i, data in group.fetch(members, count):
             keep = offer is not None and offer.keeps(i)
-            covers = group.covers[i]
-            rows = covers[0] if keep else group.rows[i]
+            covers = group.rows[i], group.columns[i]
+            rows = covers[0] if keep else group.last_row[i]
             out = np.empty_like(scratch) if keep else scratch
             try:
                 if isinstance(data, RegionIOError):

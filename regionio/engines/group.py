@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
-from regionio._plan import Window
+from regionio._window import Window
 from regionio.codecs import decoder_for
 from regionio.compose.canvas import PieceTuple
 from regionio.storage import FetchCount, Storage
@@ -32,24 +31,12 @@ def groups_of(window: Window, storages: Sequence[Sequence[Storage]]) -> Iterator
     tiles = window.tiles
     if len(tiles) == 0:
         return
-    if len(window.views) == 1:
-        table = window.views[0].table
-        if table.source is None and table.encoding is None:
-            yield TileGroup(window, storages[0][0], 0)
-            return
-    kinds = np.zeros((len(tiles), 3), dtype=np.int64)
-    kinds[:, 0] = tiles["view"]
-    for number in np.unique(tiles["view"]):
-        chosen = tiles["view"] == number
-        table = window.views[number].table
-        if table.source is not None:
-            kinds[chosen, 1] = table.source[tiles["tile"][chosen]]
-        if table.encoding is not None:
-            kinds[chosen, 2] = table.encoding[tiles["tile"][chosen]]
-    changes = np.flatnonzero((kinds[1:] != kinds[:-1]).any(axis=1)) + 1
-    for start, stop in zip([0, *changes.tolist()], [*changes.tolist(), len(tiles)], strict=True):
-        view, source, encoding = kinds[start].tolist()
-        yield TileGroup(window[start:stop], storages[view][source], encoding)
+    kinds = np.stack([tiles["view"], tiles["source"], tiles["encoding"]])
+    changes = (np.flatnonzero((kinds[:, 1:] != kinds[:, :-1]).any(axis=0)) + 1).tolist()
+    for start, stop in zip([0, *changes], [*changes, len(tiles)], strict=True):
+        part = window[start:stop] if changes else window
+        view, source, encoding = kinds[:, start].tolist()
+        yield TileGroup(part, view, storages[view][source], encoding)
 
 
 class TileGroup:
@@ -59,50 +46,42 @@ class TileGroup:
     ----------
     window
         Tiles of one view.
+    view
+        Number of the view.
     storage
         The file that holds them.
     encoding
         Index into `ImageIndex.encodings`.
     """
 
-    def __init__(self, window: Window, storage: Storage, encoding: int) -> None:
-        self.view_number = int(window.tiles["view"][0])
-        self.view = window.views[self.view_number]
-        self.tile = window.tiles["tile"]
+    def __init__(self, window: Window, view: int, storage: Storage, encoding: int) -> None:
+        self.view_number = view
+        self.view = window.views[view]
+        self.window = window
         self._storage = storage
+        self._encoding = self.view.index.encodings[encoding]
+        tiles = window.tiles
+        self.tile: list[int] = tiles["tile"].tolist()
+        self.rows: list[int] = tiles["rows"].tolist()
+        self.columns: list[int] = tiles["columns"].tolist()
+        self.last_row: list[int] = tiles["last_row"].tolist()
+        self._offset: list[int] = tiles["offset"].tolist()
+        self._nbytes: list[int] = tiles["nbytes"].tolist()
         self._pieces: list[PieceTuple] = window.pieces.tolist()
         self._bounds: list[int] = window.first_piece.tolist()
-        self._encoding = self.view.index.encodings[encoding]
-        table = self.view.table
-        self.tile_shape = (*table.tile_shape, self._encoding.samples)
+        self.tile_shape = (*self.view.table.tile_shape, self._encoding.samples)
+        self.dtype = np.dtype(self._encoding.dtype)
+        self.tile_bytes = int(np.prod(self.tile_shape)) * self.dtype.itemsize
         self.by_rows = self._encoding.compression == "none"
-        offset, nbytes = table.offset[self.tile], table.nbytes[self.tile]
-        self.first_row = [0] * len(self.tile)
-        self.covers = self._valid_sizes()
-        starts, pieces = window.first_piece[:-1], window.pieces
-        last = np.maximum.reduceat(pieces["tile_y"] + pieces["height"], starts)
         if self.by_rows:
-            first = np.minimum.reduceat(pieces["tile_y"], starts)
-            offset, nbytes = self._narrowed(first, last, offset, nbytes)
-        self.rows: list[int] = last.tolist()
-        self._offset: list[int] = offset.tolist()
-        self._nbytes: list[int] = nbytes.tolist()
-        self.decoder = decoder_for(self._encoding, table.tile_shape)
-        self._check_size()
+            self._narrow_to_rows()
+        else:
+            self.first_row = [0] * len(self.tile)
+            self._check_size()
+        self.decoder = decoder_for(self._encoding, self.view.table.tile_shape)
 
     def __len__(self) -> int:
         return len(self.tile)
-
-    @property
-    def dtype(self) -> str:
-        """Stored dtype."""
-        return self._encoding.dtype
-
-    @property
-    def tile_bytes(self) -> int:
-        """Bytes of a decoded tile."""
-        rows, columns, samples = self.tile_shape
-        return rows * columns * samples * self._encoding.itemsize
 
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""
@@ -118,12 +97,12 @@ class TileGroup:
         tuple
             Number of the tile in the group; its bytes, or why they can't be had.
         """
-        size = self._storage.identity.size
-        inside = [i for i in members if self._offset[i] + self._nbytes[i] <= size]
-        inside.sort(key=self._offset.__getitem__)
+        offset, nbytes, size = self._offset, self._nbytes, self._storage.identity.size
+        inside = [i for i in members if offset[i] + nbytes[i] <= size]
+        inside.sort(key=offset.__getitem__)
         try:
             data = self._storage.read(
-                [self._offset[i] for i in inside], [self._nbytes[i] for i in inside], count
+                [offset[i] for i in inside], [nbytes[i] for i in inside], count
             )
         except CorruptFileError as error:
             for i in members:
@@ -132,8 +111,7 @@ class TileGroup:
         yield from zip(inside, data, strict=True)
         if len(inside) < len(members):
             for i in set(members).difference(inside):
-                end = self._offset[i] + self._nbytes[i]
-                msg = f"its bytes end at {end}, but the file has only {size}"
+                msg = f"its bytes end at {offset[i] + nbytes[i]}, but the file has only {size}"
                 yield i, CorruptFileError(msg)
 
     def regions(self, member: int) -> list[int]:
@@ -143,7 +121,7 @@ class TileGroup:
     def located(self, member: int, error: Exception) -> RegionIOError:
         """Return an error that says which tile of which file it is about."""
         columns = self.view.table.grid[4]
-        row, column = divmod(int(self.tile[member]) % self.view.table.plane_tiles, columns)
+        row, column = divmod(self.tile[member] % self.view.table.plane_tiles, columns)
         path = self._storage.identity.path
         where = f"{path!r}, level {self.view.number}, tile in row {row}, column {column}"
         if isinstance(error, RegionIOError):
@@ -153,40 +131,20 @@ class TileGroup:
         located.__cause__ = error
         return located
 
-    def _valid_sizes(self) -> list[tuple[int, int]]:
-        """Return how many rows and columns of each tile lie inside the image."""
-        level, table = self.view.level, self.view.table
-        height, width = table.tile_shape
-        if table.position is not None:
-            return [(height, width)] * len(self.tile)
-        row, column = np.divmod(self.tile % table.plane_tiles, table.grid[4])
-        if row.max() < level.height // height and column.max() < level.width // width:
-            return [(height, width)] * len(self.tile)
-        rows = np.minimum(level.height - row * height, height)
-        columns = np.minimum(level.width - column * width, width)
-        return list(zip(rows.tolist(), columns.tolist(), strict=True))
-
-    def _narrowed(
-        self,
-        first: NDArray[np.int64],
-        last: NDArray[np.int64],
-        offset: NDArray[np.int64],
-        nbytes: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Narrow the ranges of uncompressed tiles to the rows that pieces need."""
+    def _narrow_to_rows(self) -> None:
+        """Of uncompressed tiles, read only the rows that pieces need."""
         _, columns, samples = self.tile_shape
         bits = self._encoding.bits
         pixel_bits = sum(bits) if isinstance(bits, tuple) else bits * samples
         row_bytes = (columns * pixel_bits + 7) // 8
-        self.first_row = first.tolist()
-        self.covers = [
-            (rows, covered[1])
-            for rows, covered in zip((last - first).tolist(), self.covers, strict=True)
-        ]
-        return offset + first * row_bytes, np.minimum(last * row_bytes, nbytes) - first * row_bytes
+        self.first_row = self.window.tiles["first_row"].tolist()
+        for i, (first, last) in enumerate(zip(self.first_row, self.last_row, strict=True)):
+            self._offset[i] += first * row_bytes
+            self._nbytes[i] = min(last * row_bytes, self._nbytes[i]) - first * row_bytes
+            self.rows[i] = last - first
 
     def _check_size(self) -> None:
-        if self.tile_bytes > LARGEST_TILE_BYTES and not self.by_rows:
+        if self.tile_bytes > LARGEST_TILE_BYTES:
             rows, columns, samples = self.tile_shape
             msg = (
                 f"{self._storage.identity.path!r}: a tile of {columns}×{rows} pixels and {samples} "

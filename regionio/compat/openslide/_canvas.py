@@ -11,7 +11,7 @@ from regionio._image import Image
 from regionio._image import open as open_image
 from regionio.compat.openslide._pixels import rgba
 
-__all__ = ["Area", "Canvas", "canvas_of"]
+__all__ = ["Area", "Canvas", "canvas_of", "plain_canvas"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ class Canvas:
         """By how much each level is smaller than level 0, the mean of both axes."""
         return tuple(sum(level.downsample) / 2 for level in self.image.levels)
 
-    def read(
-        self, location: tuple[int, int], size: tuple[int, int], level: int
-    ) -> Picture.Image:
+    def read(self, location: tuple[int, int], size: tuple[int, int], level: int) -> Picture.Image:
         """Read a region in RGBA.
 
         Parameters
@@ -104,7 +102,19 @@ def canvas_of(image: Image) -> Canvas:
     """
     if image.format == "leica":
         return _glass_slide(image)
-    return Canvas([Area(image, (0, 0))], tuple((lv.width, lv.height) for lv in image.levels))
+    return plain_canvas(image)
+
+
+def plain_canvas(image: Image) -> Canvas:
+    """Return a canvas that one image covers.
+
+    Parameters
+    ----------
+    image
+        A slide or an associated image.
+    """
+    dimensions = tuple((level.width, level.height) for level in image.levels)
+    return Canvas([Area(image, (0, 0))], dimensions)
 
 
 def _glass_slide(image: Image) -> Canvas:

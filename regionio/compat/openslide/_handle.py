@@ -11,8 +11,9 @@ from regionio._errors import RegionIOError, UnsupportedFormatError
 from regionio._image import Image
 from regionio._image import open as open_image
 from regionio.compat.openslide._abstract import Filename
+from regionio.compat.openslide._canvas import Canvas, canvas_of
 from regionio.compat.openslide._errors import OpenSlideError, OpenSlideUnsupportedFormatError
-from regionio.compat.openslide._pixels import check_pixels, rgba
+from regionio.compat.openslide._pixels import check_pixels
 from regionio.compat.openslide._properties import slide_properties
 
 __all__ = ["SlideHandle", "open_checked"]
@@ -62,14 +63,14 @@ class SlideHandle:
 
     def __init__(self, filename: Filename) -> None:
         self._filename = filename
-        self._image = open_checked(filename)
+        self._canvas = canvas_of(open_checked(filename))
         self._closed = False
         self._error: str | None = None
         self._properties: dict[str, str] | None = None
 
     @property
-    def image(self) -> Image:
-        """The image.
+    def canvas(self) -> Canvas:
+        """The canvas.
 
         Raises
         ------
@@ -81,22 +82,27 @@ class SlideHandle:
         self._check_open()
         if self._error is not None:
             raise OpenSlideError(self._error)
-        return self._image
+        return self._canvas
+
+    @property
+    def image(self) -> Image:
+        """The image that speaks for the slide."""
+        return self.canvas.image
 
     @property
     def properties(self) -> dict[str, str]:
         """All properties of the slide."""
-        image = self.image
+        canvas = self.canvas
         if self._properties is None:
-            self._properties = slide_properties(image)
+            self._properties = slide_properties(canvas)
         return self._properties
 
     def read(
-        self, image: Image, location: tuple[int, int], size: tuple[int, int], level: int
+        self, canvas: Canvas, location: tuple[int, int], size: tuple[int, int], level: int
     ) -> Picture.Image:
         """Read a region of the slide or of an associated image; a failure is remembered."""
         try:
-            return rgba(image, location, size, level)
+            return canvas.read(location, size, level)
         except (RegionIOError, OSError) as error:
             self._error = str(error)
             raise OpenSlideError(self._error) from error
@@ -105,7 +111,7 @@ class SlideHandle:
         """Let go of the file."""
         self._check_open()
         self._closed = True
-        self._image.close()
+        self._canvas.close()
 
     def _check_open(self) -> None:
         if self._closed:

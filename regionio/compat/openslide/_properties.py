@@ -6,9 +6,11 @@ Source: openslide.org/properties, openslide.org/formats.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from regionio._image import Image
+from regionio.compat.openslide._canvas import Canvas
+from regionio.compat.openslide._vendors import vendor_of, vendor_properties
 
 __all__ = [
     "PROPERTY_NAME_BACKGROUND_COLOR",
@@ -24,8 +26,9 @@ __all__ = [
     "PROPERTY_NAME_QUICKHASH1",
     "PROPERTY_NAME_VENDOR",
     "slide_properties",
-    "vendor_of",
 ]
+
+Pairs: TypeAlias = Iterator[tuple[str, str]]
 
 PROPERTY_NAME_BACKGROUND_COLOR = "openslide.background-color"
 PROPERTY_NAME_BARCODE = "openslide.barcode"
@@ -40,11 +43,8 @@ PROPERTY_NAME_OBJECTIVE_POWER = "openslide.objective-power"
 PROPERTY_NAME_QUICKHASH1 = "openslide.quickhash-1"
 PROPERTY_NAME_VENDOR = "openslide.vendor"
 
-VENDORS = {"tiff": "generic-tiff", "ome-tiff": "generic-tiff"}
-"""OpenSlide's names of formats, where they are not regionio's."""
-
-OBJECTIVE_KEYS = {"aperio": "AppMag"}
-"""Vendor → where its metadata has the objective's magnification."""
+DESCRIPTION_IS_XML = {"leica", "philips"}
+"""Vendors whose ImageDescription is no comment but what other properties are made of."""
 
 TIFF_TEXTS = (
     "Artist",
@@ -63,34 +63,28 @@ INCH = 2
 """Unit of resolutions where the file gives none (TIFF 6.0)."""
 
 
-def vendor_of(image: Image) -> str:
-    """Return OpenSlide's name of the format."""
-    return VENDORS.get(image.format, image.format)
-
-
-def slide_properties(image: Image) -> dict[str, str]:
+def slide_properties(canvas: Canvas) -> dict[str, str]:
     """Return all properties, by name in alphabetical order.
 
     Parameters
     ----------
-    image
+    canvas
         The slide.
     """
-    return dict(sorted((*_general(image), *_levels(image), *_tiff(image), *_vendor(image))))
+    image = canvas.image
+    properties = dict((*_general(image), *_levels(canvas), *_areas(canvas), *_tiff(image)))
+    return dict(sorted({**properties, **vendor_properties(image)}.items()))
 
 
-def _general(image: Image) -> Iterator[tuple[str, str]]:
+def _general(image: Image) -> Pairs:
     vendor = vendor_of(image)
     yield PROPERTY_NAME_VENDOR, vendor
-    if image.raw_metadata:
+    if image.raw_metadata and vendor not in DESCRIPTION_IS_XML:
         yield PROPERTY_NAME_COMMENT, image.raw_metadata
     for axis, name in (("X", PROPERTY_NAME_MPP_X), ("Y", PROPERTY_NAME_MPP_Y)):
         [spacing] = image.spacing(axis)
         if spacing is not None and image.spacing_units(axis) == ("micrometer",):
             yield name, _number(spacing)
-    power = image.metadata.get(vendor, {}).get(OBJECTIVE_KEYS.get(vendor))
-    if power is not None:
-        yield PROPERTY_NAME_OBJECTIVE_POWER, str(power)
     if image.icc_profile is not None:
         yield "openslide.icc-size", str(len(image.icc_profile))
     for name in image.associated_images:
@@ -100,23 +94,42 @@ def _general(image: Image) -> Iterator[tuple[str, str]]:
         yield f"openslide.associated.{name}.height", str(height)
 
 
-def _levels(image: Image) -> Iterator[tuple[str, str]]:
-    yield "openslide.level-count", str(image.level_count)
-    for number, level in enumerate(image.levels):
+def _levels(canvas: Canvas) -> Pairs:
+    yield "openslide.level-count", str(len(canvas.level_dimensions))
+    for number, (width, height) in enumerate(canvas.level_dimensions):
         prefix = f"openslide.level[{number}]"
-        yield f"{prefix}.width", str(level.width)
-        yield f"{prefix}.height", str(level.height)
-        yield f"{prefix}.downsample", _number(sum(level.downsample) / 2)
-        yield f"{prefix}.tile-width", str(level.tile_size[0])
-        yield f"{prefix}.tile-height", str(level.tile_size[1])
+        yield f"{prefix}.width", str(width)
+        yield f"{prefix}.height", str(height)
+        yield f"{prefix}.downsample", _number(canvas.level_downsamples[number])
+        if canvas.is_one_image:
+            tile_width, tile_height = canvas.image.levels[number].tile_size
+            yield f"{prefix}.tile-width", str(tile_width)
+            yield f"{prefix}.tile-height", str(tile_height)
 
 
-def _tiff(image: Image) -> Iterator[tuple[str, str]]:
+def _areas(canvas: Canvas) -> Pairs:
+    """Yield where on the canvas something was scanned."""
+    if canvas.is_one_image:
+        return
+    boxes = [area.box for area in canvas.areas]
+    for number, box in enumerate(boxes):
+        for name, value in zip(("x", "y", "width", "height"), box, strict=True):
+            yield f"openslide.region[{number}].{name}", str(value)
+    left, top = (min(box[axis] for box in boxes) for axis in (0, 1))
+    right, bottom = (max(box[axis] + box[axis + 2] for box in boxes) for axis in (0, 1))
+    yield PROPERTY_NAME_BOUNDS_X, str(left)
+    yield PROPERTY_NAME_BOUNDS_Y, str(top)
+    yield PROPERTY_NAME_BOUNDS_WIDTH, str(right - left)
+    yield PROPERTY_NAME_BOUNDS_HEIGHT, str(bottom - top)
+
+
+def _tiff(image: Image) -> Pairs:
     tags: Mapping[str, Any] | None = image.metadata.get("tiff")
     if tags is None:
         return
     for name in TIFF_TEXTS:
-        if tags.get(name):
+        is_comment = name != "ImageDescription" or vendor_of(image) not in DESCRIPTION_IS_XML
+        if tags.get(name) and is_comment:
             yield f"tiff.{name}", str(tags[name])
     for name in TIFF_NUMBERS:
         match tags.get(name):
@@ -124,13 +137,6 @@ def _tiff(image: Image) -> Iterator[tuple[str, str]]:
                 yield f"tiff.{name}", _number(numerator / denominator)
     unit = tags.get("ResolutionUnit", INCH)
     yield "tiff.ResolutionUnit", RESOLUTION_UNITS.get(unit, "unknown")
-
-
-def _vendor(image: Image) -> Iterator[tuple[str, str]]:
-    vendor = vendor_of(image)
-    for key, value in image.metadata.get(vendor, {}).items():
-        if isinstance(value, str | int | float) and key != "Header":
-            yield f"{vendor}.{key}", str(value)
 
 
 def _number(value: float) -> str:

@@ -13,10 +13,11 @@ from PIL import Image as Picture
 from regionio._cache import cache as tile_cache
 from regionio.compat.openslide._abstract import AbstractSlide, Filename
 from regionio.compat.openslide._cache import OpenSlideCache
+from regionio.compat.openslide._canvas import plain_canvas
 from regionio.compat.openslide._errors import OpenSlideError
 from regionio.compat.openslide._handle import SlideHandle, open_checked
 from regionio.compat.openslide._pixels import check_pixels
-from regionio.compat.openslide._properties import vendor_of
+from regionio.compat.openslide._vendors import vendor_of
 
 __all__ = ["OpenSlide"]
 
@@ -77,17 +78,17 @@ class OpenSlide(AbstractSlide):
     @property
     def level_count(self) -> int:
         """Number of levels."""
-        return self._handle.image.level_count
+        return len(self._handle.canvas.level_dimensions)
 
     @property
     def level_dimensions(self) -> tuple[tuple[int, int], ...]:
         """(width, height) of each level in pixels."""
-        return tuple((level.width, level.height) for level in self._handle.image.levels)
+        return self._handle.canvas.level_dimensions
 
     @property
     def level_downsamples(self) -> tuple[float, ...]:
         """By how much each level is smaller than level 0, the mean of both axes."""
-        return tuple(sum(level.downsample) / 2 for level in self._handle.image.levels)
+        return self._handle.canvas.level_downsamples
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -137,15 +138,15 @@ class OpenSlide(AbstractSlide):
         ctypes.ArgumentError
             Something is no integer, or the slide is closed.
         """
-        image = self._handle.image
+        canvas = self._handle.canvas
         x, y, number, width, height = _integers(*location, level, *size)
         if width < 0 or height < 0:
             msg = f"size ({width}, {height}) is negative"
             raise OpenSlideError(msg)
-        if width == 0 or height == 0 or not 0 <= number < image.level_count:
+        if width == 0 or height == 0 or not 0 <= number < len(canvas.level_dimensions):
             region = Picture.new("RGBA", (width, height))
         else:
-            region = self._handle.read(image, (x, y), (width, height), number)
+            region = self._handle.read(canvas, (x, y), (width, height), number)
         return self._with_profile(region)
 
     def set_cache(self, cache: OpenSlideCache) -> None:
@@ -199,8 +200,8 @@ class _AssociatedImageMap(_SlideMap[Picture.Image]):
     def __getitem__(self, key: str) -> Picture.Image:
         with self._handle.image.associated_image(key) as associated:
             check_pixels(associated)
-            width, height = associated.size("XY")
-            return self._handle.read(associated, (0, 0), (width, height), 0)
+            canvas = plain_canvas(associated)
+            return self._handle.read(canvas, (0, 0), canvas.level_dimensions[0], 0)
 
     def _names(self) -> list[str]:
         return sorted(self._handle.image.associated_images)

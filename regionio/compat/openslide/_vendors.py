@@ -59,7 +59,12 @@ def vendor_properties(image: Image) -> dict[str, str]:
     metadata = image.metadata.get(vendor)
     if metadata is None:
         return {}
-    own = {key: _text(value) for key, value in READERS.get(vendor, _flat)(metadata)}
+    if vendor == "leica":
+        pairs = _leica(metadata, image.scenes[0].name)
+    else:
+        reader: Callable[[Mapping[str, Any]], Pairs] = READERS.get(vendor, _flat)
+        pairs = reader(metadata)
+    own = {key: _text(value) for key, value in pairs}
     properties = {f"{vendor}.{key}": value for key, value in own.items()}
     power = own.get(OBJECTIVE_KEYS.get(vendor, ""))
     if power:
@@ -100,14 +105,12 @@ def _philips(metadata: Mapping[str, Any]) -> Pairs:
             yield from _flat(scanned)
 
 
-def _leica(metadata: Mapping[str, Any]) -> Pairs:
-    """Yield what the settings of the scan are: of the image that covers the least."""
+def _leica(metadata: Mapping[str, Any], name: str) -> Pairs:
+    """Yield the settings with which the image of some name was scanned."""
     if "barcode" in metadata:
         yield "barcode", _decoded(metadata["barcode"])
-    images = metadata["image"]
-    scan = images
-    if isinstance(images, list):
-        scan = min(images, key=lambda image: float(image["view"]["sizeX"]))
+    images = metadata["image"] if isinstance(metadata["image"], list) else [metadata["image"]]
+    scan = next(image for image in images if image.get("name", "") == name)
     settings = scan.get("scanSettings", {})
     illumination = settings.get("illuminationSettings", {})
     device = scan.get("device", {})
@@ -125,7 +128,6 @@ def _leica(metadata: Mapping[str, Any]) -> Pairs:
 READERS: dict[str, Callable[[Mapping[str, Any]], Pairs]] = {
     "aperio": _aperio,
     "hamamatsu": _hamamatsu,
-    "leica": _leica,
     "philips": _philips,
 }
 
@@ -139,10 +141,4 @@ def _decoded(barcode: str) -> str:
 
 
 def _text(value: str | float) -> str:
-    if isinstance(value, float):
-        return f"{value:.17g}"
-    try:
-        number = float(value)
-    except ValueError:
-        return str(value)
-    return f"{number:.17g}" if isinstance(value, str) and value.endswith(".0") else str(value)
+    return f"{value:.17g}" if isinstance(value, float) else str(value)

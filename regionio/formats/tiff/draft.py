@@ -51,7 +51,7 @@ class LevelDraft:
     downsample
         (x, y) to level 0 where the file states it.
     positions
-        ``int64[n, 2]``, (y, x) of each tile of one plane, where tiles are not on a grid.
+        As `TileTable.position`, of one plane, where tiles are not on a grid.
     tile_order
         ``int64[n]``, position in the file's tile table of the tile at each place of the grid,
         where the file numbers its tiles in another order; -1 for none.

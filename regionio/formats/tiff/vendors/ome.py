@@ -25,8 +25,8 @@ from regionio.storage import Storage, open_storage
 __all__ = ["describe", "recognises"]
 
 ICC_TAG = 34675
-MOST_PLANES = 2**24
-"""More are taken for damaged XML."""
+MOST_ABSENT = 2**16
+"""If more planes are in no file, the XML is taken for damaged."""
 
 MICROMETERS = {
     "m": 1e6,
@@ -194,11 +194,12 @@ def _planes(
     sizes["C"], rest = divmod(sizes["C"], samples)
     shape = tuple(sizes[axis] for axis in axes)
     total = math.prod(shape)
-    if rest or min(shape) < 1 or total > MOST_PLANES:
+    named = sum(len(run) for run in runs)
+    if rest or min(shape) < 1 or total - named > MOST_ABSENT:
         msg = (
             f"{files.path!r}: the OME-XML says SizeC {pixels.get('SizeC')}, SizeZ "
-            f"{pixels.get('SizeZ')}, SizeT {pixels.get('SizeT')}, which does not go with pages of "
-            f"{samples} samples"
+            f"{pixels.get('SizeZ')}, SizeT {pixels.get('SizeT')}, which does not go with {named} "
+            f"pages of {samples} samples"
         )
         raise CorruptFileError(msg)
     planes = np.full(total, None, dtype=object)

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 from tifffile import TiffFile, TiffPage
 
+from regionio._errors import CorruptFileError
 from regionio.formats.tiff.draft import EmbeddedJpeg, FileDraft, LevelDraft, Page, SceneDraft
 from regionio.formats.tiff.embedded import find_embedded_jpeg
 from regionio.formats.tiff.markup import parse_xml
@@ -48,6 +49,9 @@ def describe(tiff: TiffFile) -> FileDraft:
         representations = []
     spacings = [_spacing(representation) for representation in representations]
     levels = [page for page in pages if page.is_tiled and _name(page) is None]
+    if not levels:
+        msg = f"{tiff.filehandle.path!r}: a Philips file without tiled pages has no levels"
+        raise CorruptFileError(msg)
     own_spacing = _spacing(slide) or next(iter(spacings), None)
     scene = SceneDraft(
         _levels(levels, spacings),

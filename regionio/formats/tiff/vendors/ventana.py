@@ -1,6 +1,7 @@
 """Ventana (Roche) BIF: frames of a camera, which overlap, in the tiles of a TIFF.
 
-Level 0 has one frame a tile, row by row from the top left. The XML of its page says which
+Level 0 has one frame a tile, row by row from the top left (only the XML's joints count frames to
+and fro from the lower left; its list of frames is not used). The XML of its page says which
 rectangles of frames (areas) were scanned, where they lie on the slide, and by how many pixels
 neighbouring frames overlap. A tile of a lower level holds as many frames, each shrunk by itself,
 as the level is smaller: they are placed one by one, where level 0 has them.
@@ -31,7 +32,6 @@ from tifffile import TiffFile, TiffPage
 
 from regionio._errors import CorruptFileError
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
-from regionio.formats.tiff.geometry import is_scaled
 from regionio.formats.tiff.page import LARGEST_SIDE, tile_grid
 from regionio.formats.tiff.vendors.generic import pages_of
 
@@ -48,6 +48,9 @@ ASSOCIATED = {
 HORIZONTAL, VERTICAL = {"LEFT", "RIGHT"}, {"UP", "DOWN"}
 MOST_CELLS = 2**22
 """Places for frames in a level; more would be a damaged size."""
+
+ROUNDING = 2
+"""Pixels that a level's size may be off after it was halved several times."""
 
 
 def recognises(tiff: TiffFile) -> bool:
@@ -297,15 +300,15 @@ def _level(page: TiffPage, base: TiffPage, frames: NDArray[np.float64]) -> Level
     """Place the frames, or what is left of them, in one level."""
     rows, columns, *shape = tile_grid(page)
     tile = np.array(shape)
-    factor = round(int(base.imagewidth) / int(page.imagewidth))
+    factor = max(1, round(int(base.imagewidth) / int(page.imagewidth)))
     placed = ~np.isnan(frames[..., 0])
     cells, corners = np.argwhere(placed), frames[placed]
     size = np.ceil((corners.max(axis=0) + tile) / factor)
     last = cells.max(axis=0) + 1
     fine = (rows * factor, columns * factor)
     is_level = (
-        is_scaled(int(base.imagewidth), int(page.imagewidth), factor)
-        and is_scaled(int(base.imagelength), int(page.imagelength), factor)
+        abs(int(base.imagewidth) / factor - int(page.imagewidth)) < ROUNDING
+        and abs(int(base.imagelength) / factor - int(page.imagelength)) < ROUNDING
         and (*shape,) == tile_grid(base)[2:]
         and (last <= fine).all()
         and fine[0] * fine[1] <= MOST_CELLS
