@@ -93,12 +93,14 @@ def damage_all(folder: Path, target: Path, rounds: int) -> int:
     return count
 
 
+@pytest.mark.filterwarnings("ignore:.*companion.*:UserWarning")
 def test_damaged_files_fail_well(wider_data: Path, tmp_path: Path) -> None:
     assert damage_all(wider_data, tmp_path / "damaged.tif", rounds=2) > 500
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
+@pytest.mark.filterwarnings("ignore:.*companion.*:UserWarning")
 def test_many_damaged_files_fail_well(wider_data: Path, tmp_path: Path) -> None:
     assert damage_all(wider_data, tmp_path / "damaged.tif", rounds=100) > 30_000
 

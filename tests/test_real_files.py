@@ -42,6 +42,7 @@ def as_tzyxc(pixels: np.ndarray, axes: str) -> np.ndarray:
     return ordered.reshape(*ordered.shape[:4], -1)
 
 
+@pytest.mark.filterwarnings("ignore:.*companion.*:UserWarning")
 def test_files_equal_tifffile(wider_data: Path) -> None:
     checked = 0
     for path in tiff_files(wider_data):

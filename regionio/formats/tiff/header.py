@@ -100,7 +100,9 @@ def check_directories(storage: Storage, *, ndpi: bool) -> None:
         if not 0 < count <= MOST_TAGS:
             msg = f"{path!r}: the directory at {offset} has {count} tags; the file is damaged"
             raise CorruptFileError(msg)
-        offset = _unpacked(storage, flavour.offset, offset + count_bytes + count * flavour.tag_bytes)
+        offset = _unpacked(
+            storage, flavour.offset, offset + count_bytes + count * flavour.tag_bytes
+        )
 
 
 def _unpacked(storage: Storage, code: str, offset: int) -> int:

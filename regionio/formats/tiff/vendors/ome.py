@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
 from regionio.formats.tiff.header import check_directories, is_tiff
 from regionio.formats.tiff.markup import as_plain, parse_xml
 from regionio.formats.tiff.parsing import parsing
+from regionio.formats.tiff.vendors import generic
 from regionio.storage import Storage, open_storage
 
 __all__ = ["describe", "recognises"]
@@ -50,7 +52,18 @@ def recognises(tiff: TiffFile) -> bool:
 
 
 def describe(tiff: TiffFile) -> FileDraft:
-    """Images of the OME-XML are scenes, SubIFDs of their planes are levels."""
+    """Images of the OME-XML are scenes, SubIFDs of their planes are levels.
+
+    A file whose OME-XML stands in another one that is missing is read for itself, with a warning.
+    """
+    missing = _missing_companion(tiff)
+    if missing is not None:
+        msg = (
+            f"{tiff.filehandle.path!r} is one file of an OME-TIFF set that {missing!r} describes; "
+            "that is missing beside it, so this file is read for itself"
+        )
+        warnings.warn(msg, stacklevel=2)
+        return generic.describe(tiff)
     files = _FileSet(tiff)
     root = files.description
     scenes = [
@@ -61,6 +74,14 @@ def describe(tiff: TiffFile) -> FileDraft:
 
 def _holds_ome_xml(page: TiffPage) -> bool:
     return str(page.description).rstrip("\0 \t\r\n").endswith("OME>")
+
+
+def _missing_companion(tiff: TiffFile) -> str | None:
+    """Return the name of the file that has the OME-XML, if this one has not and it is missing."""
+    path = tiff.filehandle.path
+    elsewhere = parse_xml(str(tiff.pages.first.description), path).find("BinaryOnly")
+    name = "" if elsewhere is None else elsewhere.get("MetadataFile", "")
+    return name if name and not os.path.exists(os.path.join(os.path.dirname(path), name)) else None
 
 
 class _FileSet:
