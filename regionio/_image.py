@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self, Unpack, overload
 
 import numpy as np
@@ -87,7 +88,7 @@ class Image:
             self._index = self._index.associated[name]
         self._convert = None
         self._closed = False
-        profile = file.index.icc_profile
+        profile = self._index.icc_profile
         if icc is not None and profile is not None and self._index.is_rgb8:
             self._convert = srgb_transform(profile)
 
@@ -171,8 +172,8 @@ class Image:
 
     @property
     def icc_profile(self) -> bytes | None:
-        """The file's ICC profile."""
-        return self._file.index.icc_profile
+        """The image's ICC profile."""
+        return self._index.icc_profile
 
     @property
     def orientation(self) -> int:
@@ -218,9 +219,9 @@ class Image:
         return self._file.scene
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What the file says, as plain types, under the name of the format that says it."""
-        return self._index.metadata
+    def metadata(self) -> dict[str, Any]:
+        """What the file says, as plain types, under the name of the format that says it; a copy."""
+        return copy.deepcopy(dict(self._index.metadata))
 
     @property
     def raw_metadata(self) -> str:
@@ -396,7 +397,10 @@ class Image:
             scale=scale,
             offset=offset,
         )
-        return read_request(self._file, self._index, request, self._cache_key(), self._convert)
+        result = read_request(self._file, self._index, request, self._cache_key(), self._convert)
+        if isinstance(result, Loader):
+            result.image = self  # whose file must stay open while anybody reads from it
+        return result
 
     def thumbnail(self, max_size: int = 512) -> Region:
         """Return the whole image, small.

@@ -56,6 +56,11 @@ class Loader:
     Nothing is read before the first batch is asked for. Locations are pulled in the caller's
     thread, when a batch is asked for, and no further ahead than batches are read.
 
+    Attributes
+    ----------
+    image
+        The image that is read from; it stays open as long as its loader is used.
+
     Examples
     --------
     >>> import regionio
@@ -76,6 +81,7 @@ class Loader:
         if options.shuffle and isinstance(locations, LocationStream):
             msg = "shuffle=True needs all locations at once: give a list or an array"
             raise ValueError(msg)
+        self.image: object = None
         self._reader = reader
         self._locations = locations
         self._options = options
@@ -166,7 +172,7 @@ class Loader:
     def _start(self) -> Epoch:
         options = self._options
         feed = self._locations.feed(self._epoch, shuffle=options.shuffle, seed=options.seed)
-        self._current = Epoch(self._reader, feed, options, self._skip)
+        self._current = Epoch(self._reader, feed, options, self._skip, self.image)
         self._skip = 0
         return self._current
 
@@ -195,9 +201,14 @@ class Epoch:
         How to go through them.
     skip
         Batches that were delivered before.
+    image
+        What must not be closed before the epoch ends.
     """
 
-    def __init__(self, reader: Reader, feed: Feed, options: LoaderOptions, skip: int) -> None:
+    def __init__(
+        self, reader: Reader, feed: Feed, options: LoaderOptions, skip: int, image: object
+    ) -> None:
+        self._image = image
         self._feed = feed
         self._options = options
         self._work = reader.begin(options.batch_size, options.num_workers)

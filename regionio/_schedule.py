@@ -132,7 +132,8 @@ class Schedule:
             self._waiting = None
             return None
         left = len(self._waiting) - self._next
-        fair = left // (2 * (self._num_workers + 1))
+        threads = self._num_workers + 1  # the one that waits may help
+        fair = left if threads == 1 else left // (2 * threads)
         stop = self._next + max(1, min(fair, self._task_tiles))
         part = self._waiting[self._next : stop]
         self._next = stop

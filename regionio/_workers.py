@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 __all__ = ["default_num_workers", "worker_pool"]
 
@@ -71,6 +72,7 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
+@cache
 def _cgroup_quota() -> int | None:
     """Return the CPUs that a container's quota allows, rounded up; None without one."""
     try:

@@ -35,3 +35,19 @@ def test_import_brings_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     heavy = {"cupy", "torch", "dask", "zarr", "typer", "rich", "PIL", "tifffile", "imagecodecs"}
     assert not loaded & heavy
+
+
+def test_what_is_returned_of_an_image_may_be_changed(slide_path: str) -> None:
+    image = regionio.open(slide_path)
+    metadata = image.metadata
+    metadata["aperio"].clear()
+    image.resolutions.clear()
+    assert regionio.open(slide_path).metadata["aperio"]["AppMag"] == "20"
+    assert image.resolutions["level_count"] == 1
+
+
+def test_a_loader_keeps_its_image_open(slide_path: str) -> None:
+    loader = regionio.open(slide_path).read_region([(0, 0)] * 6, (30, 30), batch_size=2)
+    assert [len(batch) for batch in loader] == [2, 2, 2]
+    epoch = iter(regionio.open(slide_path).read_region([(0, 0)] * 6, (30, 30), batch_size=2))
+    assert sum(len(batch) for batch in epoch) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -31,12 +32,15 @@ def groups_of(window: Window, storages: Sequence[Sequence[Storage]]) -> Iterator
     tiles = window.tiles
     if len(tiles) == 0:
         return
+    table = window.views[0].table
+    if len(window.views) == 1 and table.source is None and table.encoding is None:
+        yield TileGroup(window, 0, storages[0][0], 0)
+        return
     kinds = np.stack([tiles["view"], tiles["source"], tiles["encoding"]])
     changes = (np.flatnonzero((kinds[:, 1:] != kinds[:, :-1]).any(axis=0)) + 1).tolist()
     for start, stop in zip([0, *changes], [*changes, len(tiles)], strict=True):
-        part = window[start:stop] if changes else window
         view, source, encoding = kinds[:, start].tolist()
-        yield TileGroup(part, view, storages[view][source], encoding)
+        yield TileGroup(window[start:stop], view, storages[view][source], encoding)
 
 
 class TileGroup:
@@ -71,7 +75,7 @@ class TileGroup:
         self._bounds: list[int] = window.first_piece.tolist()
         self.tile_shape = (*self.view.table.tile_shape, self._encoding.samples)
         self.dtype = np.dtype(self._encoding.dtype)
-        self.tile_bytes = int(np.prod(self.tile_shape)) * self.dtype.itemsize
+        self.tile_bytes = math.prod(self.tile_shape) * self.dtype.itemsize
         self.by_rows = self._encoding.compression == "none"
         if self.by_rows:
             self._narrow_to_rows()

@@ -6,7 +6,7 @@
 Where it differs from openslide-python:
 
 - It opens what regionio opens, stripped TIFFs included, as far as pixels are gray, RGB or RGBA
-  of 8 bits; anything else is an `OpenSlideUnsupportedFormatError`.
+  of 8 bits; anything else is an `OpenSlideUnsupportedFormatError`. Levels are those of the file.
 - Regions begin at whole level pixels, ``location // downsample``. OpenSlide interpolates between
   pixels where a location falls between them.
 - Downsamples are the factors that made the levels (4.0), not ratios of rounded sizes (4.0020),
@@ -15,6 +15,8 @@ Where it differs from openslide-python:
   ``openslide.quickhash-1`` always.
 - All slides share the process's cache, whose size `OpenSlide.set_cache` sets.
 - Slides can be pickled.
+
+`openslide.deepzoom.DeepZoomGenerator` of openslide-python takes these slides as they are.
 
 >>> from regionio.compat import openslide
 >>> with openslide.open_slide("tests/data/CMU-1-Small-Region.svs") as slide:

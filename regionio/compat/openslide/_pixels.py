@@ -13,6 +13,9 @@ __all__ = ["check_pixels", "rgba"]
 WHITE_IS_ZERO, PALETTE = 0, 3
 """TIFF's PhotometricInterpretation."""
 
+SMALL_REGION = 256 * 256
+"""Pixels that are read faster in the caller's thread than with the help of others."""
+
 COLORS = (("R", "G", "B"), ("R", "G", "B", "A"))
 
 
@@ -59,6 +62,7 @@ def rgba(
         location,
         size,
         level,
+        num_workers=0 if width * height <= SMALL_REGION else None,
         fill=0,
         return_mask=True,
         out=colors if channels > 1 else None,

@@ -43,8 +43,8 @@ PROPERTY_NAME_OBJECTIVE_POWER = "openslide.objective-power"
 PROPERTY_NAME_QUICKHASH1 = "openslide.quickhash-1"
 PROPERTY_NAME_VENDOR = "openslide.vendor"
 
-DESCRIPTION_IS_XML = {"leica", "philips"}
-"""Vendors whose ImageDescription is no comment but what other properties are made of."""
+NO_COMMENT = {"leica", "philips", "ventana"}
+"""Vendors whose first ImageDescription is no comment: XML, or that of an associated image."""
 
 TIFF_TEXTS = (
     "Artist",
@@ -79,7 +79,7 @@ def slide_properties(canvas: Canvas) -> dict[str, str]:
 def _general(image: Image) -> Pairs:
     vendor = vendor_of(image)
     yield PROPERTY_NAME_VENDOR, vendor
-    if image.raw_metadata and vendor not in DESCRIPTION_IS_XML:
+    if image.raw_metadata and vendor not in NO_COMMENT:
         yield PROPERTY_NAME_COMMENT, image.raw_metadata
     for axis, name in (("X", PROPERTY_NAME_MPP_X), ("Y", PROPERTY_NAME_MPP_Y)):
         [spacing] = image.spacing(axis)
@@ -128,7 +128,7 @@ def _tiff(image: Image) -> Pairs:
     if tags is None:
         return
     for name in TIFF_TEXTS:
-        is_comment = name != "ImageDescription" or vendor_of(image) not in DESCRIPTION_IS_XML
+        is_comment = name != "ImageDescription" or vendor_of(image) not in NO_COMMENT
         if tags.get(name) and is_comment:
             yield f"tiff.{name}", str(tags[name])
     for name in TIFF_NUMBERS:

@@ -201,7 +201,10 @@ class _AssociatedImageMap(_SlideMap[Picture.Image]):
         with self._handle.image.associated_image(key) as associated:
             check_pixels(associated)
             canvas = plain_canvas(associated)
-            return self._handle.read(canvas, (0, 0), canvas.level_dimensions[0], 0)
+            picture = self._handle.read(canvas, (0, 0), canvas.level_dimensions[0], 0)
+            if associated.icc_profile is not None:
+                picture.info["icc_profile"] = associated.icc_profile
+            return picture
 
     def _names(self) -> list[str]:
         return sorted(self._handle.image.associated_images)

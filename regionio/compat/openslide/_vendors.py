@@ -26,8 +26,10 @@ OBJECTIVE_KEYS = {
     "trestle": "Objective Power",
     "ventana": "Magnification",
 }
-BARCODE_KEYS = {"leica": "barcode", "philips": "PIM_DP_UFS_BARCODE", "ventana": "BarCode1"}
+BARCODE_KEYS = {"leica": "barcode", "philips": "PIM_DP_UFS_BARCODE"}
+BACKGROUND_KEYS = {"trestle": "Background Color"}
 HAMAMATSU_KEYS = {
+    "SlideLabel": "Reference",
     "Magnification": "SourceLens",
     "XOffsetFromSlideCenter": "XOffsetFromSlideCentre",
     "YOffsetFromSlideCenter": "YOffsetFromSlideCentre",
@@ -53,7 +55,7 @@ def vendor_properties(image: Image) -> dict[str, str]:
     -------
     dict
         Properties that begin with the vendor's name, and those of OpenSlide that follow from
-        them: objective power and barcode.
+        them: objective power, barcode, background colour.
     """
     vendor = vendor_of(image)
     metadata = image.metadata.get(vendor)
@@ -66,12 +68,16 @@ def vendor_properties(image: Image) -> dict[str, str]:
         pairs = reader(metadata)
     own = {key: _text(value) for key, value in pairs}
     properties = {f"{vendor}.{key}": value for key, value in own.items()}
-    power = own.get(OBJECTIVE_KEYS.get(vendor, ""))
-    if power:
-        properties["openslide.objective-power"] = power
-    barcode = own.get(BARCODE_KEYS.get(vendor, ""))
-    if barcode:
-        properties["openslide.barcode"] = _decoded(barcode) if vendor == "philips" else barcode
+    for name, keys in (
+        ("openslide.objective-power", OBJECTIVE_KEYS),
+        ("openslide.barcode", BARCODE_KEYS),
+        ("openslide.background-color", BACKGROUND_KEYS),
+    ):
+        value = own.get(keys.get(vendor, ""))
+        if value:
+            properties[name] = value
+    if vendor == "philips" and "openslide.barcode" in properties:
+        properties["openslide.barcode"] = _decoded(properties["openslide.barcode"])
     return properties
 
 
@@ -89,6 +95,10 @@ def _flat(value: Any, name: str = "") -> Pairs:
 
 def _aperio(metadata: Mapping[str, Any]) -> Pairs:
     return ((key, value) for key, value in _flat(metadata) if key != "Header")
+
+
+def _ventana(metadata: Mapping[str, Any]) -> Pairs:
+    return ((key, value) for key, value in _flat(metadata) if not key.startswith("AOIs["))
 
 
 def _hamamatsu(metadata: Mapping[str, Any]) -> Pairs:
@@ -129,6 +139,7 @@ READERS: dict[str, Callable[[Mapping[str, Any]], Pairs]] = {
     "aperio": _aperio,
     "hamamatsu": _hamamatsu,
     "philips": _philips,
+    "ventana": _ventana,
 }
 
 

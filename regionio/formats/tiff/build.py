@@ -22,6 +22,7 @@ from regionio.formats.tiff.resolution import spacing_from_tags
 __all__ = ["build_index", "scene_number"]
 
 ICC_TAG = 34675
+ORIENTATION_TAG = 274
 RAW_BAND_BYTES = 256 * 1024
 
 
@@ -65,20 +66,17 @@ def build_index(tiff: TiffFile, draft: FileDraft, number: int, path: str) -> Ima
         Absolute path of the file.
     """
     scene = draft.scenes[number]
-    first_page = _first(scene.levels[0].pages)
-    index = _image(draft, scene, path)
+    fields = _image(draft, scene, path)
+    fields["raw_metadata"] = str(tiff.pages.first.description or "")
     return ImageIndex(
-        **index,
+        **fields,
         associated={
-            name: ImageIndex(**fields, scenes=(SceneInfo(name, None, (), ""),))
-            for name, fields in _associated(draft, scene, path).items()
+            name: ImageIndex(**inner, scenes=(SceneInfo(name, None, (), ""),))
+            for name, inner in _associated(draft, scene, path).items()
         },
-        orientation=int(first_page.tags.valueof(274) or 1),
-        icc_profile=_bytes_or_none(first_page.tags.valueof(ICC_TAG)),
         scenes=tuple(_scene_info(draft, i) for i in range(len(draft.scenes))),
         scene=number,
         metadata={**draft.metadata, "tiff": _tiff_tags(tiff.pages.first)},
-        raw_metadata=str(tiff.pages.first.description or ""),
     )
 
 
@@ -88,6 +86,7 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
     levels: list[Level] = []
     for level in scene.levels:
         levels.append(parts.level(level, levels))
+    first_page = _first(scene.levels[0].pages)
     encodings = tuple(parts.encodings)
     photometric = encodings[0].photometric
     channels = levels[0].tiles.grid[1] * encodings[0].samples
@@ -100,7 +99,10 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
         "levels": tuple(levels),
         "encodings": encodings,
         "channel_names": _channel_names(scene.channel_names, photometric, channels),
-        "spacing": scene.spacing or spacing_from_tags(_first(scene.levels[0].pages)),
+        "spacing": scene.spacing or spacing_from_tags(first_page),
+        "orientation": int(first_page.tags.valueof(ORIENTATION_TAG) or 1),
+        "icc_profile": _bytes_or_none(first_page.tags.valueof(ICC_TAG)),
+        "raw_metadata": str(first_page.description or ""),
         "white_background": draft.white_background
         and photometric in {"rgb", "ycbcr"}
         and channels == 3,
