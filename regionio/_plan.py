@@ -7,6 +7,7 @@ once a tile in Python. No pixels and no files are touched.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,9 +15,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._irregular import Layouts, VisibleTiles, runs
-from regionio._window import PIECE, View, Window, make_window
+from regionio._window import PIECE, View, Window, make_window, single_piece_window
 
-__all__ = ["plan_regions"]
+__all__ = ["plan_region", "plan_regions"]
+
+MOST_TILES_ONE_BY_ONE = 48
+"""Up to so many tiles, a loop takes less time than NumPy's calls do."""
+
+
+def plan_region(
+    view: View, location: tuple[int, int, int], size: tuple[int, int, int], number: int = 0
+) -> Window:
+    """Plan one region, with the same result as `plan_regions`, sooner if it is small.
+
+    Parameters
+    ----------
+    view
+        The view.
+    location
+        (z, y, x) of the region's first pixel, in pixels of its level.
+    size
+        (depth, height, width) of the region.
+    number
+        Of the request.
+    """
+    level, table = view.level, view.table
+    tile_height, tile_width = table.tile_shape
+    first = [max(start, 0) for start in location]
+    whole = (table.grid[2], level.height, level.width)
+    last = [min(start + n, stop) for start, n, stop in zip(location, size, whole, strict=True)]
+    rows = range(first[1] // tile_height, min((last[1] - 1) // tile_height + 1, table.grid[3]))
+    columns = range(first[2] // tile_width, min((last[2] - 1) // tile_width + 1, table.grid[4]))
+    layers = range(first[0], last[0])
+    count = len(view.planes) * len(layers) * len(rows) * len(columns)
+    inside = all(start < stop for start, stop in zip(first, last, strict=True))
+    if not inside or count > MOST_TILES_ONE_BY_ONE or table.position is not None:
+        places = np.array([location], dtype=np.int64)
+        return plan_regions([view], np.zeros(1, dtype=np.int64), places, size, number)
+    pieces = []
+    for plane, z, row, column in itertools.product(range(len(view.planes)), layers, rows, columns):
+        tile = (view.time * table.grid[1] + view.planes[plane]) * table.grid[2] + z
+        tile = tile * table.plane_tiles + row * table.grid[4] + column
+        if table.nbytes[tile] == 0:
+            continue
+        tile_y, tile_x = row * tile_height, column * tile_width
+        y, x = max(first[1], tile_y), max(first[2], tile_x)
+        height = min(last[1], tile_y + tile_height) - y
+        width = min(last[2], tile_x + tile_width) - x
+        place = (z - location[0], y - location[1], x - location[2])
+        piece = (number, plane, *place, y - tile_y, x - tile_x, height, width)
+        pieces.append((int(table.offset[tile]), tile, piece))
+    return single_piece_window(view, sorted(pieces), number)
 
 
 def plan_regions(

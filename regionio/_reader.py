@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cache import cache
-from regionio._plan import plan_regions
+from regionio._plan import plan_region, plan_regions
 from regionio._region import Region
 from regionio._schedule import Schedule
 from regionio._window import View, Window
@@ -49,10 +50,16 @@ class RegionLayout:
 
     def ordered(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return a batch of such regions as a view ``[n, depth, height, width, channels]``."""
+        axes, present = self._order
+        ordered: NDArray[Any] = array.transpose(axes)[present]
+        return ordered
+
+    @cached_property
+    def _order(self) -> tuple[tuple[int, ...], tuple[slice | None, ...]]:
+        """Return the axes in the order of N, Z, Y, X, C, and an index that adds missing ones."""
         axes = [1 + self.dims.index(axis) for axis in "ZYXC" if axis in self.dims]
-        ordered = array.transpose(0, *axes)
-        missing = tuple(1 + place for place, axis in enumerate("ZYXC") if axis not in self.dims)
-        return np.expand_dims(ordered, missing)
+        present = [slice(None) if axis in self.dims else None for axis in "ZYXC"]
+        return (0, *axes), (slice(None), *present)
 
 
 @dataclass
@@ -232,14 +239,12 @@ class Work:
         reader, size = self._reader, self._batch_size
         first = self._next_region
         self._next_region += -(-len(locations) // size) * size
-        window = plan_regions(
-            [reader.view],
-            np.zeros(len(locations), dtype=np.int64),
-            reader.level_location(locations),
-            reader.layout.size,
-            first,
-            size,
-        )
+        placed = reader.level_location(locations)
+        if len(placed) == 1 and size == 1:
+            window = plan_region(reader.view, tuple(placed[0].tolist()), reader.layout.size, first)
+        else:
+            view_of = np.zeros(len(placed), dtype=np.int64)
+            window = plan_regions([reader.view], view_of, placed, reader.layout.size, first, size)
         incomplete = self._incomplete(window, first, len(locations))
         batches = []
         for start in range(0, len(locations), size):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regionio._index import ImageIndex, Level, TileTable
 
-__all__ = ["PIECE", "TILE", "View", "Window", "make_window"]
+__all__ = ["PIECE", "TILE", "View", "Window", "make_window", "single_piece_window"]
 
 PIECE = np.dtype(
     [
@@ -186,6 +186,31 @@ def make_window(
     first_piece = np.concatenate(([0], np.cumsum(counts[rank])))
     by_rank = np.repeat(starts[rank] - first_piece[:-1], counts[rank]) + np.arange(len(pieces))
     return Window(views, tiles[rank], first_piece, pieces[by_rank])
+
+
+def single_piece_window(
+    view: View, found: list[tuple[int, int, tuple[int, ...]]], number: int
+) -> Window:
+    """Make a window of tiles of one view that have one piece each.
+
+    Parameters
+    ----------
+    view
+        The view.
+    found
+        (offset, tile, piece) of each, in order.
+    number
+        Of the first batch that needs them.
+    """
+    tiles = np.zeros(len(found), dtype=TILE)
+    pieces = np.array([piece for _, _, piece in found], dtype=PIECE)
+    tiles["tile"] = [tile for _, tile, _ in found]
+    tiles["batch"] = number
+    tiles["first_row"] = pieces["tile_y"]
+    tiles["last_row"] = pieces["tile_y"] + pieces["height"]
+    tiles["used"] = pieces["height"] * pieces["width"]
+    _describe(tiles, view)
+    return Window((view,), tiles, np.arange(len(found) + 1), pieces)
 
 
 def _describe(tiles: NDArray[Any], view: View) -> None:

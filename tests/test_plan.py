@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regionio._index import Encoding, ImageIndex, Level, TileTable
-from regionio._plan import plan_regions
+from regionio._plan import plan_region, plan_regions
 from regionio._window import View, Window
 
 BATCH = 3
@@ -172,3 +172,18 @@ def test_requests_of_several_images_share_one_window() -> None:
         )
         check(alone, index, locations[chosen], size)
         np.testing.assert_array_equal(painted[chosen], paint(alone, chosen.sum(), size, 1))
+
+
+@given(cases())
+@settings(max_examples=150, deadline=None)
+def test_one_region_is_planned_as_many_are(
+    case: tuple[ImageIndex, np.ndarray, tuple[int, int, int]],
+) -> None:
+    index, locations, size = case
+    view = View(index, 0, 0, tuple(range(index.levels[0].tiles.grid[1])))
+    location = locations[:1]
+    many = plan_regions([view], np.zeros(1, np.int64), location, size, 5)
+    one = plan_region(view, tuple(location[0].tolist()), size, 5)
+    np.testing.assert_array_equal(one.tiles, many.tiles)
+    np.testing.assert_array_equal(one.pieces, many.pieces)
+    np.testing.assert_array_equal(one.first_piece, many.first_piece)
