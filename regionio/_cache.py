@@ -85,8 +85,9 @@ class TileCache:
     --------
     >>> import numpy as np
     >>> tiles = TileCache(capacity=1000)
-    >>> tiles.claim([("slide", 7)])
-    [None]
+    >>> _, mine = tiles.claim([("slide", 7)])
+    >>> mine
+    [0]
     >>> tiles.fulfil(("slide", 7), np.zeros((10, 10), np.uint8), keep=True)
     >>> tiles.stats.nbytes
     100
@@ -129,7 +130,7 @@ class TileCache:
             self._histories.clear()
             self._nbytes = self._hits = self._misses = 0
 
-    def claim(self, keys: Sequence[Hashable]) -> list[NDArray[Any] | Claim | None]:
+    def claim(self, keys: Sequence[Hashable]) -> tuple[list[NDArray[Any] | Claim], list[int]]:
         """Look tiles up, and take on those that nobody decodes yet.
 
         Parameters
@@ -139,13 +140,16 @@ class TileCache:
 
         Returns
         -------
-        list
-            For each key its pixels, or the claim of another thread that decodes it now, or None:
-            the caller must decode it and call `fulfil`, whatever happens.
+        found
+            For each key its pixels, or the claim of whoever decodes it now.
+        mine
+            Positions of the keys that nobody decoded: their claims are the caller's, who must
+            decode them and call `fulfil` or `release`, whatever happens.
         """
-        found: list[NDArray[Any] | Claim | None] = []
+        found: list[NDArray[Any] | Claim] = []
+        mine: list[int] = []
         with self._lock:
-            for key in keys:
+            for place, key in enumerate(keys):
                 pixels = self._tiles.get(key)
                 if pixels is not None:
                     self._tiles.move_to_end(key)
@@ -154,15 +158,28 @@ class TileCache:
                     claim.expect()
                     found.append(claim)
                 else:
-                    self._claims[key] = Claim()
-                    found.append(None)
-            missing = sum(item is None for item in found)
-            self._misses += missing
-            self._hits += len(keys) - missing
-        return found
+                    claim = self._claims[key] = Claim()
+                    found.append(claim)
+                    mine.append(place)
+            self._misses += len(mine)
+            self._hits += len(keys) - len(mine)
+        return found, mine
 
-    def fulfil(self, key: Hashable, pixels: NDArray[Any] | None, *, keep: bool = False) -> None:
-        """Hand over a claimed tile's pixels, or None where decoding failed.
+    def release(self, keys: Sequence[Hashable]) -> None:
+        """Give claimed tiles up: whoever waits for them must decode them himself.
+
+        Parameters
+        ----------
+        keys
+            Keys that `claim` gave to the caller.
+        """
+        with self._lock:
+            claims = [self._claims.pop(key) for key in keys]
+        for claim in claims:
+            claim.settle(None)
+
+    def fulfil(self, key: Hashable, pixels: NDArray[Any], *, keep: bool = False) -> None:
+        """Hand over a claimed tile's pixels.
 
         Parameters
         ----------
@@ -175,12 +192,12 @@ class TileCache:
         """
         with self._lock:
             claim = self._claims.pop(key)
-            if pixels is not None and keep and pixels.nbytes <= self._capacity:
+            if keep and pixels.nbytes <= self._capacity:
                 self._tiles[key] = pixels
                 self._nbytes += pixels.nbytes
                 self._evict()
         if claim.awaited:
-            claim.settle(pixels if keep or pixels is None else pixels.copy())
+            claim.settle(pixels if keep else pixels.copy())
 
     def history(self, table: TileTable) -> ReuseHistory:
         """Return when the tiles of a level were used."""

@@ -106,24 +106,23 @@ class CpuEngine:
     def _render_cached(self, group: TileGroup, source: Source, run: _Run) -> None:
         """Take tiles from the cache, decode the others, and wait for those that others decode."""
         keys = [(source.cache_key, tile) for tile in group.tile]
-        found = self._cache.claim(keys)
-        missing = [i for i, item in enumerate(found) if item is None]
-        if missing:
-            keep = self._worth_keeping(group, source, missing)
-            offer = _Offer(self._cache, keys, missing, keep)
+        found, mine = self._cache.claim(keys)
+        if mine:
+            offer = _Offer(self._cache, keys, found, mine, self._worth_keeping(group, source, mine))
             try:
-                run.decode(group, missing, source.convert, offer)
+                run.decode(group, mine, source.convert, offer)
             finally:
-                offer.give_up_rest()
+                offer.end()
         unlucky = []
-        for i, item in enumerate(found):
+        for i in sorted(set(range(len(keys))).difference(mine)):
+            item = found[i]
             pixels = item.wait() if isinstance(item, Claim) else item
-            if pixels is not None:
-                run.canvas.paste(pixels, group.pieces(i))
-                run.stats.cache_hits += 1
-            elif item is not None:
+            if pixels is None:
                 unlucky.append(i)
-        if unlucky:  # whoever decoded these failed: fail with an error of one's own
+                continue
+            run.canvas.paste(pixels, group.pieces(i))
+            run.stats.cache_hits += 1
+        if unlucky:  # whoever had them failed, or decoded only what he needed
             run.decode(group, unlucky, source.convert)
 
     def _worth_keeping(self, group: TileGroup, source: Source, missing: list[int]) -> list[bool]:
@@ -136,27 +135,35 @@ class CpuEngine:
 
 
 class _Offer:
-    """Claimed tiles on their way into the cache."""
+    """Claimed tiles on their way into the cache, or to others who wait for them."""
 
     def __init__(
-        self, cache: TileCache, keys: Sequence[Hashable], missing: list[int], keep: list[bool]
+        self,
+        cache: TileCache,
+        keys: Sequence[Hashable],
+        claims: Sequence[object],
+        mine: list[int],
+        keep: list[bool],
     ) -> None:
         self._cache = cache
         self._keys = keys
-        self._keep = dict(zip(missing, keep, strict=True))
+        self._claims = claims
+        self._keep = dict(zip(mine, keep, strict=True))
 
     def keeps(self, member: int) -> bool:
         """Return whether a tile's memory will belong to the cache."""
         return self._keep[member]
 
-    def give(self, member: int, pixels: NDArray[Any] | None) -> None:
-        """Hand over a tile, or None where it failed."""
-        self._cache.fulfil(self._keys[member], pixels, keep=self._keep.pop(member))
+    def give(self, member: int, pixels: NDArray[Any]) -> None:
+        """Hand over a whole tile, if anybody has a use for it."""
+        keep, claim = self._keep[member], self._claims[member]
+        if keep or (isinstance(claim, Claim) and claim.awaited):
+            del self._keep[member]
+            self._cache.fulfil(self._keys[member], pixels, keep=keep)
 
-    def give_up_rest(self) -> None:
-        """Let those who wait for tiles that were not decoded go on."""
-        for member in list(self._keep):
-            self.give(member, None)
+    def end(self) -> None:
+        """Let those who wait for the other tiles go on."""
+        self._cache.release([self._keys[member] for member in self._keep])
 
 
 class _Run:
@@ -192,8 +199,8 @@ class _Run:
                 self.failures.append(Failure(group.regions(i), group.located(i, error)))
                 continue
             self.canvas.paste(pixels, group.pieces(i), group.first_row[i])
-            if offer is not None:
-                offer.give(i, pixels if len(pixels) >= covers[0] else None)
+            if offer is not None and len(pixels) >= covers[0]:
+                offer.give(i, pixels)
             self.stats.tiles_decoded += 1
         self.stats.bytes_wanted += count.bytes_wanted
         self.stats.bytes_read += count.bytes_read
