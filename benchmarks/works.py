@@ -226,7 +226,7 @@ def opening(slide: Slide, path: Path, rounds: int) -> Row:
     row = Row("open", slide.name, 1, 1, "slides")
 
     def ours() -> None:
-        _opened._indexes.clear()
+        _opened.indexes.clear()
         regionio.open(path).close()
 
     def with_tifffile() -> None:

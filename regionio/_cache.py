@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._fork import renew_after_fork
 from regionio._index import TileTable
 
 __all__ = ["CacheStats", "Claim", "ReuseHistory", "TileCache", "cache"]
@@ -100,6 +101,13 @@ class TileCache:
         self._histories: WeakKeyDictionary[TileTable, ReuseHistory] = WeakKeyDictionary()
         self._capacity = capacity
         self._nbytes = self._hits = self._misses = 0
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        """In a forked child, forget decodes that only the parent's threads would finish."""
+        self._lock = threading.Lock()
+        self._claims = {}
+        self._histories = WeakKeyDictionary()
 
     @property
     def capacity(self) -> int:

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from regionio._errors import ClosedError
+from regionio._fork import renew_after_fork
 from regionio._index import ImageIndex
 from regionio.formats import read_index
 from regionio.storage import FileIdentity, Storage, open_storage
 
-__all__ = ["OpenedFile", "open_file"]
+__all__ = ["OpenedFile", "indexes", "open_file"]
 
 MOST_INDEXES = 256
 """Parsed indexes that a process keeps, to open a file again without parsing it again."""
 
-_lock = threading.Lock()
-_indexes: OrderedDict[tuple[FileIdentity, int | str], ImageIndex] = OrderedDict()
+
+class IndexCache:
+    """Parsed indexes, least recently used first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._indexes: OrderedDict[tuple[FileIdentity, int | str], ImageIndex] = OrderedDict()
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def get(self, identity: FileIdentity, scene: int | str) -> ImageIndex | None:
+        """Return an index, if it is kept."""
+        with self._lock:
+            index = self._indexes.get((identity, scene))
+            if index is not None:
+                self._indexes.move_to_end((identity, scene))
+            return index
+
+    def put(self, identity: FileIdentity, scene: int | str, index: ImageIndex) -> None:
+        """Keep an index, and drop the one that was not used for longest."""
+        with self._lock:
+            self._indexes[identity, scene] = index
+            while len(self._indexes) > MOST_INDEXES:
+                self._indexes.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._indexes.clear()
+
+
+indexes = IndexCache()
+"""The process's parsed indexes."""
 
 
 def open_file(path: str, scene: int | str) -> OpenedFile:
@@ -32,16 +65,11 @@ def open_file(path: str, scene: int | str) -> OpenedFile:
         Number or name of the scene.
     """
     storage = open_storage(path)
-    key = (storage.identity, scene)
     try:
-        with _lock:
-            index = _indexes.get(key)
+        index = indexes.get(storage.identity, scene)
         if index is None:
             index = read_index(storage, scene)
-            with _lock:
-                _indexes[key] = index
-                while len(_indexes) > MOST_INDEXES:
-                    _indexes.popitem(last=False)
+            indexes.put(storage.identity, scene, index)
     except BaseException:
         storage.close()
         raise
@@ -65,6 +93,10 @@ class OpenedFile:
         self._storages: dict[str, Storage] = {index.sources[0]: storage}
         self._lock = threading.Lock()
         self._users = 1
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def scene(self) -> int:
@@ -101,13 +133,3 @@ class OpenedFile:
             if self._users == 0:
                 for storage in self._storages.values():
                     storage.close()
-
-
-def _new_lock() -> None:
-    """Forget the lock in a forked child, where the thread that held it does not exist."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)

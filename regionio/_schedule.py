@@ -64,7 +64,7 @@ class Schedule:
             start = max(0, wanted - self._tasks)
             self._tasks += start
         for _ in range(start):
-            worker_pool().submit(self._work)
+            worker_pool.submit(self._work)
 
     def finish(self, batch: int) -> None:
         """Wait until a batch is complete; raise what went wrong with it.

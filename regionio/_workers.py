@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-__all__ = ["default_num_workers", "worker_pool"]
+from regionio._fork import renew_after_fork
+
+__all__ = ["WorkerPool", "default_num_workers", "worker_pool"]
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+
+class WorkerPool:
+    """The process's threads; they start as they are needed."""
+
+    def __init__(self) -> None:
+        self._renew()
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        """In a forked child, forget threads that do not exist there."""
+        self._executor = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="regionio")
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Run a task in one of the threads."""
+        self._executor.submit(task)
 
 
-def worker_pool() -> ThreadPoolExecutor:
-    """Return the process's pool, made at the first call. It starts threads as they are needed."""
-    global _pool  # noqa: PLW0603  one pool a process is the point
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="regionio")
-        return _pool
-
-
-def _forget_pool() -> None:
-    """Drop the pool in a forked child, whose threads do not exist."""
-    global _pool, _lock  # noqa: PLW0603
-    _pool = None
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+worker_pool = WorkerPool()
 
 
 def default_num_workers() -> int:

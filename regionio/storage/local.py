@@ -16,7 +16,7 @@ __all__ = ["LocalFile"]
 # Reading a gap of this size costs less than a second request.
 LARGEST_GAP_BYTES = 16 * 1024
 
-_HAS_PREAD = hasattr(os, "pread")
+HAS_PREAD = hasattr(os, "pread")
 
 
 class LocalFile:
@@ -40,12 +40,9 @@ class LocalFile:
             msg = f"{path!r} is a directory; give the path of a file in it"
             raise UnsupportedFormatError(msg)
         self._path = path
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        status = os.fstat(self._descriptor)
+        self._open: _Descriptor | None = _Descriptor(path)
+        status = os.fstat(self._open.number)
         self._identity = FileIdentity(os.path.abspath(path), status.st_size, status.st_mtime_ns)
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._closed = False
 
     @property
     def identity(self) -> FileIdentity:
@@ -54,37 +51,36 @@ class LocalFile:
     def read(
         self, offsets: Sequence[int], sizes: Sequence[int], count: FetchCount
     ) -> list[memoryview]:
+        descriptor = self._open  # held until the end: closing does not take it away
+        if descriptor is None:
+            msg = f"{self._path!r} is closed; open it again to read from it"
+            raise ClosedError(msg)
         buffers: list[memoryview] = []
-        self._enter()
-        try:
-            position, ranges = 0, len(offsets)
-            while position < ranges:
-                start = offsets[position]
-                stop = start + sizes[position]
-                last = position + 1
-                while last < ranges and start <= offsets[last] <= stop + LARGEST_GAP_BYTES:
-                    stop = max(stop, offsets[last] + sizes[last])
-                    last += 1
-                run = memoryview(self._read_run(start, stop - start))
-                for index in range(position, last):
-                    begin = offsets[index] - start
-                    buffers.append(run[begin : begin + sizes[index]])
-                count.requests += 1
-                count.bytes_read += stop - start
-                position = last
-        finally:
-            self._leave()
+        position, ranges = 0, len(offsets)
+        while position < ranges:
+            start = offsets[position]
+            stop = start + sizes[position]
+            last = position + 1
+            while last < ranges and start <= offsets[last] <= stop + LARGEST_GAP_BYTES:
+                stop = max(stop, offsets[last] + sizes[last])
+                last += 1
+            run = memoryview(self._read_run(descriptor, start, stop - start))
+            for index in range(position, last):
+                begin = offsets[index] - start
+                buffers.append(run[begin : begin + sizes[index]])
+            count.requests += 1
+            count.bytes_read += stop - start
+            position = last
         count.bytes_wanted += sum(sizes)
         return buffers
 
-    def _read_run(self, offset: int, size: int) -> bytes:
-        data = self._read_at(offset, size)
+    def _read_run(self, descriptor: _Descriptor, offset: int, size: int) -> bytes:
+        data = descriptor.read_at(offset, size)
         if len(data) == size:
             return data
-        parts = [data]
-        while sum(map(len, parts)) < size:
-            done = sum(map(len, parts))
-            more = self._read_at(offset + done, size - done)
+        parts, done = [data], len(data)
+        while done < size:
+            more = descriptor.read_at(offset + done, size - done)
             if not more:
                 msg = (
                     f"{self._path!r} ends at byte {offset + done}, "
@@ -92,42 +88,33 @@ class LocalFile:
                 )
                 raise CorruptFileError(msg)
             parts.append(more)
+            done += len(more)
         return b"".join(parts)
-
-    def _read_at(self, offset: int, size: int) -> bytes:
-        if _HAS_PREAD:
-            return os.pread(self._descriptor, size, offset)
-        with self._lock:  # Windows: no positioned read without moving the file position
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, size)
 
     def view(self) -> BinaryIO:
         return io.BufferedReader(_View(self), buffer_size=8192)
 
     def close(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            if self._readers == 0:
-                os.close(self._descriptor)
+        self._open = None
 
-    def _enter(self) -> None:
-        with self._lock:
-            if self._closed:
-                msg = f"{self._path!r} is closed; open it again to read from it"
-                raise ClosedError(msg)
-            self._readers += 1
 
-    def _leave(self) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._closed and self._readers == 0:
-                os.close(self._descriptor)
+class _Descriptor:
+    """An open file descriptor, closed with the last reference to it."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if HAS_PREAD:
+            return os.pread(self.number, size, offset)
+        with self._lock:  # Windows: no positioned read without moving the file position
+            os.lseek(self.number, offset, os.SEEK_SET)
+            return os.read(self.number, size)
 
     def __del__(self) -> None:
-        if hasattr(self, "_closed"):
-            self.close()
+        if hasattr(self, "number"):
+            os.close(self.number)
 
 
 class _View(io.RawIOBase):
