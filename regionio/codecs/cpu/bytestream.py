@@ -48,8 +48,9 @@ class ByteStreamDecoder:
         self._decompress = DECOMPRESSORS.get(encoding.compression)
         self._unpack = _unpacker(encoding, tile_shape[1] * encoding.samples)
         self._unpredict = _unpredictor(encoding)
-        byteorder = np.dtype(encoding.byteorder + "u2")
-        self._is_native = byteorder.isnative or encoding.itemsize == 1
+        native = np.dtype(encoding.byteorder + "u2").isnative or encoding.itemsize == 1
+        # the floating-point predictor is not undone in place
+        self._fits_out = native and encoding.predictor != 3
 
     def __call__(
         self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
@@ -61,11 +62,11 @@ class ByteStreamDecoder:
         if self._encoding.reverse_bits:
             raw = imagecodecs.bitorder_decode(bytes(raw))
         if self._decompress is not None:
-            target: int | memoryview = self._packed_bytes(self._tile_shape)
-            if self._is_native and target == out.nbytes:
-                target = memoryview(out.reshape(-1).view(np.uint8))
+            room: int | memoryview = self._packed_bytes(self._tile_shape)
+            if self._fits_out and room == out.nbytes:
+                room = memoryview(out.reshape(-1).view(np.uint8))
             try:
-                raw = self._decompress(raw, out=target)
+                raw = self._decompress(raw, out=room)
             except RuntimeError as error:
                 msg = f"{self._encoding.compression} stream is damaged: {error}"
                 raise DecodeError(msg) from error
