@@ -64,7 +64,7 @@ class ByteStreamDecoder:
         if self._decompress is not None:
             room: int | memoryview = self._packed_bytes(self._tile_shape)
             if self._fits_out and room == out.nbytes:
-                room = memoryview(out.reshape(-1).view(np.uint8))
+                room = out.reshape(-1).view(np.uint8).data
             try:
                 raw = self._decompress(raw, out=room)
             except RuntimeError as error:
