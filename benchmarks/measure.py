@@ -80,6 +80,7 @@ def compare(
     contestants: dict[str, Callable[[], None]],
     rounds: int,
     floor: Callable[[], None] | None = None,
+    prepare: Callable[[], None] = lambda: None,
 ) -> Row:
     """Time every contestant once a round, after a round that is not counted.
 
@@ -93,6 +94,8 @@ def compare(
         Number of rounds.
     floor
         Decoding alone.
+    prepare
+        Runs before everything that is timed.
     """
     able = dict(contestants)
     for name, run in contestants.items():
@@ -106,6 +109,7 @@ def compare(
         if floor is not None:
             row.floor_seconds.append(timed(floor, row.cache))
         for name, run in able.items():
+            prepare()
             row.seconds[name].append(timed(run, row.cache))
     report(row)
     return row

@@ -1,4 +1,4 @@
-"""Run the benchmarks and write benchmarks/results/cpu.json, cpu.md and cpu.png.
+"""Run the benchmarks and write JSON, a page and a plot of each work to benchmarks/results.
 
 Install first: pip install -e ".[bench]". Slides are generated into --folder (about 3 GB).
 """
@@ -16,18 +16,19 @@ from benchmarks.slides import Slide
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20
+DENSE = [
+    Slide("jpeg420", 16384, 256),
+    Slide("jpeg420", 16384, 240),
+    Slide("jpeg420", 16384, 512),
+    Slide("jpeg_rgb", 16384, 240),
+]
+LARGE = Slide("jpeg420", 65536, 256)
 
 
-def everything(folder: Path, workers: int, rounds: int) -> list[Row]:
-    """Return the rows of all works."""
+def patch_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
+    """Return the rows of batches of patches."""
     rows: list[Row] = []
-    dense = [
-        Slide("jpeg420", 16384, 256),
-        Slide("jpeg420", 16384, 240),
-        Slide("jpeg420", 16384, 512),
-        Slide("jpeg_rgb", 16384, 240),
-    ]
-    for slide in dense:
+    for slide in DENSE:
         path = slide.path(folder)
         grid = works.grid_locations(slide.side)
         random = works.random_locations(slide.side, slide.tiles)
@@ -35,25 +36,36 @@ def everything(folder: Path, workers: int, rounds: int) -> list[Row]:
             rows.append(works.patches("grid", slide, path, grid, workers, rounds, cache))
         for cache in (0, 1024 * MIB):
             rows.append(works.patches("random", slide, path, random, workers, rounds, cache))
-    large = Slide("jpeg420", 65536, 256)
-    path = large.path(folder)
-    sparse = works.random_locations(large.side, 4096)
+    path = LARGE.path(folder)
+    sparse = works.random_locations(LARGE.side, 4096)
     for cache in (0, 128 * MIB):
-        rows.append(works.patches("random sparse", large, path, sparse, workers, rounds, cache))
-    grid = works.grid_locations(large.side, 8192)
+        rows.append(works.patches("random sparse", LARGE, path, sparse, workers, rounds, cache))
+    grid = works.grid_locations(LARGE.side, 8192)
     for cache in (0, 128 * MIB):
-        rows.append(works.patches("grid", large, path, grid, workers, rounds, cache))
+        rows.append(works.patches("grid", LARGE, path, grid, workers, rounds, cache))
     for batch in (1, 8, 32):
         few = sparse[:1024]
         work = f"random sparse, batch {batch}"
-        rows.append(works.patches(work, large, path, few, workers, rounds, 0, batch))
-    for threads in (1, 2):
-        rows.append(works.single_regions(dense[0], dense[0].path(folder), threads, rounds))
-    rows.append(works.opening(large, path, max(rounds, 9)))
-    lossless = [Slide(codec, 16384, 256) for codec in ("j2k", "deflate", "zstd", "lzw")]
-    for slide in [dense[0], dense[3], *lossless]:
-        rows.append(works.whole_level(slide, slide.path(folder), workers, min(rounds, 5)))
+        rows.append(works.patches(work, LARGE, path, few, workers, rounds, 0, batch))
     return rows
+
+
+def single_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
+    """Return the rows of single regions and of opening."""
+    path = DENSE[0].path(folder)
+    rows = [works.single_regions(DENSE[0], path, n, rounds) for n in sorted({1, workers})]
+    rows.append(works.opening(LARGE, LARGE.path(folder), max(rounds, 9)))
+    return rows
+
+
+def level_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
+    """Return the rows of whole levels."""
+    lossless = [Slide(codec, 16384, 256) for codec in ("j2k", "deflate", "zstd", "lzw")]
+    slides = [DENSE[0], DENSE[3], *lossless]
+    return [works.whole_level(slide, slide.path(folder), workers, rounds) for slide in slides]
+
+
+WORKS = {"patches": patch_rows, "singles": single_rows, "levels": level_rows}
 
 
 def versions() -> dict[str, str]:
@@ -130,17 +142,22 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where slides are generated")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--name", default="cpu", help="of the result files")
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    rows = everything(options.folder, options.workers, options.rounds)
+    for work in options.works:
+        rows = WORKS[work](options.folder, options.workers, options.rounds)
+        write(f"cpu-{work}", rows, options.workers, options.rounds)
+
+
+def write(name: str, rows: list[Row], workers: int, rounds: int) -> None:
+    """Write the results of one work."""
     about = machine()
     RESULTS.mkdir(exist_ok=True)
     result = {"machine": about, "versions": versions(), "rows": [row.as_dict() for row in rows]}
-    (RESULTS / f"{options.name}.json").write_text(json.dumps(result, indent=1))
-    page = markdown(rows, about, options.workers, options.rounds)
-    (RESULTS / f"{options.name}.md").write_text(page)
-    plot(rows, RESULTS / f"{options.name}.png")
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
+    (RESULTS / f"{name}.md").write_text(markdown(rows, about, workers, rounds))
+    plot(rows, RESULTS / f"{name}.png")
 
 
 if __name__ == "__main__":
