@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import regionio
+from regionio._workers import worker_pool
 
 DATA = Path(__file__).parent / "data"
 
@@ -30,8 +32,12 @@ def wider_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_cache() -> Iterator[None]:
-    """Give every test the default cache, empty."""
+    """Give every test the default cache, empty, once readers that others dropped are done."""
     capacity = regionio.cache.capacity
+    executor = worker_pool._executor
+    deadline = time.monotonic() + 5
+    while executor._idle_semaphore._value < len(executor._threads) and time.monotonic() < deadline:
+        time.sleep(0.002)
     regionio.cache.clear()
     yield
     regionio.cache.capacity = capacity
