@@ -6,7 +6,6 @@ build them, the plan and the engines read them, nobody changes them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -247,8 +246,3 @@ class ImageIndex:
         """Whether pixels are RGB of 8 bits, which colour management knows."""
         photometric = self.encodings[0].photometric
         return photometric in {"rgb", "ycbcr"} and self.samples == 3 and self.dtype == np.uint8
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Bytes of the decoded level 0."""
-        return math.prod(self.shape) * self.dtype.itemsize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,18 +105,13 @@ class LocationStream:
         self._used = False
 
     def feed(self, epoch: int, *, shuffle: bool, seed: int) -> Feed:
-        """Return the locations of an epoch.
+        """Return the locations of an epoch, always as they come: a loader refuses to shuffle.
 
         Raises
         ------
         RuntimeError
             The iterator has been read before.
-        ValueError
-            `shuffle`: what has no end can't be shuffled.
         """
-        if shuffle:
-            msg = "shuffle=True needs all locations at once: give a list or an array"
-            raise ValueError(msg)
         if self._once and self._used:
             msg = "the generator of locations is used up; give a list, or a new generator"
             raise RuntimeError(msg)
@@ -124,15 +119,15 @@ class LocationStream:
         return _StreamFeed(iter(self._locations), self._axes)
 
 
-class Feed:
+class Feed(Protocol):
     """Locations in the order of reading."""
 
     def take(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return up to `count` locations and their positions in the input."""
-        raise NotImplementedError
+        ...
 
 
-class _SequenceFeed(Feed):
+class _SequenceFeed:
     def __init__(self, table: NDArray[np.int64], order: NDArray[np.int64]) -> None:
         self._table, self._order, self._next = table, order, 0
 
@@ -142,7 +137,7 @@ class _SequenceFeed(Feed):
         return self._table[chosen], chosen
 
 
-class _StreamFeed(Feed):
+class _StreamFeed:
     def __init__(self, locations: Iterator[Any], axes: int) -> None:
         self._locations, self._axes, self._next = locations, axes, 0
 
