@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from regionio._errors import UnsupportedFormatError
 from regionio._index import Encoding
-from regionio.codecs._contract import Decoder
+from regionio.codecs._contract import Decoder, PieceDecoder, Target
 
-__all__ = ["Decoder", "decoder_for"]
+__all__ = ["Decoder", "PieceDecoder", "Target", "decoder_for", "piece_decoder_for"]
 
 
 @lru_cache(maxsize=256)
@@ -29,3 +29,12 @@ def decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
         msg = f"compression {encoding.compression!r} is not supported; known are {known}"
         raise UnsupportedFormatError(msg) from None
     return make(encoding, tile_shape)
+
+
+@lru_cache(maxsize=256)
+def piece_decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceDecoder | None:
+    """Return what decodes such tiles straight into pieces of regions, if there is such a thing."""
+    from regionio.codecs.cpu import PIECE_DECODERS
+
+    make = PIECE_DECODERS.get(encoding.compression)
+    return None if make is None else make(encoding, tile_shape)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from regionio.compose.canvas import Canvas, ChannelMap
+from regionio.compose.canvas import Canvas, ChannelMap, Targets
 
-__all__ = ["Canvas", "ChannelMap"]
+__all__ = ["Canvas", "ChannelMap", "Targets"]

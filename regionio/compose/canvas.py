@@ -9,12 +9,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._native import native
+from regionio.codecs import Target
 from regionio.values import Conversion
 
-__all__ = ["Canvas", "ChannelMap", "PieceTuple"]
+__all__ = ["Canvas", "ChannelMap", "PieceTuple", "Targets"]
 
 PieceTuple: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 """One `regionio._window.PIECE` as plain integers."""
+
+
+TARGET_ITEM_BYTES = {1, 2, 4, 8}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,32 @@ def _as_slice(numbers: list[int]) -> slice | list[int]:
     return slice(first, first + len(numbers)) if consecutive else numbers
 
 
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Where pieces go.
+
+    Parameters
+    ----------
+    boxes
+        ``int64[n, 5]``, the pieces as a `PieceDecoder` takes them.
+    layout
+        How pixels lie there.
+    memory
+        The arrays that the addresses are in; they must be held as long as anybody writes.
+    """
+
+    boxes: NDArray[np.int64]
+    layout: Target
+    memory: list[NDArray[Any]]
+
+
+def _numbers(chosen: slice | list[int], count: int) -> NDArray[np.int64]:
+    """Return the numbers that a slice or a list chooses; a slice without end has `count`."""
+    if isinstance(chosen, slice):
+        chosen = list(range(chosen.start, count if chosen.stop is None else chosen.stop))
+    return np.array(chosen, dtype=np.int64)
+
+
 class Canvas:
     """The batches of a reader that are not finished yet.
 
@@ -62,6 +93,7 @@ class Canvas:
         self._batches: dict[int, NDArray[Any]] = {}
         self._scale, self._offset = conversion.scale, conversion.offset
         self._plain = self._scale is None and self._offset is None
+        self._target: Target | None = None
         whole = slice(0, None)
         self._whole = len(planes) == 1 and planes[0].channels == planes[0].samples == whole
 
@@ -77,9 +109,81 @@ class Canvas:
         """
         self._batches[batch] = regions
 
+    def targets(self, pieces: NDArray[Any]) -> Targets | None:
+        """Say where pieces of 8-bit tiles go, for a decoder that writes them itself.
+
+        Parameters
+        ----------
+        pieces
+            ``PIECE[n]``.
+
+        Returns
+        -------
+        Targets or None
+            None if pixels take a way that only `paste` knows.
+        """
+        batch, slot = np.divmod(pieces["region"], self._batch_size)
+        numbers, which = np.unique(batch, return_inverse=True)
+        memory = [self._batches[number] for number in numbers.tolist()]
+        if len(self._planes) > 1 or memory[0].itemsize not in TARGET_ITEM_BYTES:
+            return None
+        boxes = np.empty((len(pieces), 5), dtype=np.int64)
+        for column, name in enumerate(("tile_y", "tile_x", "height", "width")):
+            boxes[:, column] = pieces[name]
+        address = boxes[:, 4]
+        address[:] = np.array([regions.ctypes.data for regions in memory], dtype=np.int64)[which]
+        strides = memory[0].strides
+        for place, stride in zip((slot, *(pieces[axis] for axis in "zyx")), strides, strict=False):
+            address += place * stride
+        if self._target is None:
+            self._target = self._make_target(memory[0])
+        return Targets(boxes, self._target, memory)
+
+    def _make_target(self, regions: NDArray[Any]) -> Target:
+        """Return the layout of the batches' memory, which is the same for all of them."""
+        _, _, row_stride, pixel_stride, channel_stride = regions.strides
+        chosen = self._planes[0]
+        count = regions.shape[4]
+        samples, channels = (_numbers(some, count) for some in (chosen.samples, chosen.channels))
+        packed = pixel_stride == len(channels) and (channel_stride == 1 or len(channels) == 1)
+        table: NDArray[Any] = np.zeros(0, dtype=np.uint8)
+        if not (self._whole and self._plain and regions.dtype == np.uint8 and packed):
+            values = np.arange(256, dtype=np.uint8)[None, :, None]
+            lookup = np.empty((1, 256, count), dtype=regions.dtype)
+            part = np.broadcast_to(values, (1, 256, len(channels)))
+            self._write_channels(lookup, part, channels.tolist())
+            table = np.ascontiguousarray(lookup[0].T[channels])
+        pairs = np.stack([samples, channels * channel_stride], axis=1).astype(np.int64)
+        return Target(row_stride, pixel_stride, pairs, table)
+
     def remove(self, batch: int) -> None:
         """Let go of a finished batch."""
         del self._batches[batch]
+
+    def paste_tiles(
+        self, tiles: list[NDArray[Any]], first: NDArray[np.int64], pieces: NDArray[Any]
+    ) -> None:
+        """Write pieces of several whole tiles, without Python's lock if that can be.
+
+        Parameters
+        ----------
+        tiles
+            ``[rows, columns, samples]`` each, of one dtype.
+        first, pieces
+            ``int64[len(tiles) + 1]`` and ``PIECE[n]``: pieces of tile i are
+            ``pieces[first[i]:first[i + 1]]``.
+        """
+        _, columns, samples = tiles[0].shape
+        strides = columns * samples, samples, 1
+        alike = all(tile.dtype == np.uint8 and tile.strides == strides for tile in tiles)
+        targets = self.targets(pieces) if native is not None and alike else None
+        if native is None or targets is None:
+            every = pieces.tolist()
+            for tile, start, stop in zip(tiles, first[:-1], first[1:], strict=True):
+                self.paste(tile, every[start:stop])
+            return
+        addresses = np.array([tile.ctypes.data for tile in tiles], dtype=np.int64)
+        native.paste(addresses, strides[0], samples, first, targets.boxes, *targets.layout.fields)
 
     def paste(self, pixels: NDArray[Any], pieces: Iterable[PieceTuple], first_row: int = 0) -> None:
         """Write pieces of a tile where they belong.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from regionio._cache import Claim, TileCache
 from regionio._errors import RegionIOError
 from regionio._window import Window
+from regionio.codecs import PieceDecoder
 from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
@@ -113,15 +114,18 @@ class CpuEngine:
                 run.decode(group, mine, source.convert, offer)
             finally:
                 offer.end()
+        lucky: dict[int, NDArray[Any]] = {}
         unlucky = []
         for i in sorted(set(range(len(keys))).difference(mine)):
             item = found[i]
             pixels = item.wait() if isinstance(item, Claim) else item
             if pixels is None:
                 unlucky.append(i)
-                continue
-            run.canvas.paste(pixels, group.pieces(i))
-            run.stats.cache_hits += 1
+            else:
+                lucky[i] = pixels
+        if lucky:
+            run.canvas.paste_tiles(list(lucky.values()), *group.pieces_of(list(lucky)))
+            run.stats.cache_hits += len(lucky)
         if unlucky:  # whoever had them failed, or decoded only what he needed
             run.decode(group, unlucky, source.convert)
 
@@ -154,6 +158,11 @@ class _Offer:
         """Return whether a tile's memory will belong to the cache."""
         return self._keep[member]
 
+    def wants_whole(self, member: int) -> bool:
+        """Return whether a tile must be decoded whole, for the cache or for others."""
+        claim = self._claims[member]
+        return self._keep[member] or (isinstance(claim, Claim) and claim.awaited)
+
     def give(self, member: int, pixels: NDArray[Any]) -> None:
         """Hand over a whole tile, if anybody has a use for it."""
         keep, claim = self._keep[member], self._claims[member]
@@ -183,28 +192,84 @@ class _Run:
     ) -> None:
         """Fetch, decode and paste some tiles of a group."""
         count = FetchCount()
-        scratch = _scratch(group)
+        fetched = []
         for i, data in group.fetch(members, count):
-            keep = offer is not None and offer.keeps(i)
-            covers = group.rows[i], group.columns[i]
-            rows = covers[0] if keep else group.last_row[i]
-            out = np.empty_like(scratch) if keep else scratch
-            try:
-                if isinstance(data, RegionIOError):
-                    raise data
-                pixels = group.decoder(data, covers, rows, out)
-                if convert is not None:
-                    pixels = convert(pixels)
-            except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
-                self.failures.append(Failure(group.regions(i), group.located(i, error)))
-                continue
-            self.canvas.paste(pixels, group.pieces(i), group.first_row[i])
-            if offer is not None and len(pixels) >= covers[0]:
-                offer.give(i, pixels)
-            self.stats.tiles_decoded += 1
+            if isinstance(data, RegionIOError):
+                self._fail(group, i, data)
+            else:
+                fetched.append((i, data))
+        if convert is None and group.piece_decoder is not None:
+            fetched = self._decode_pieces(group, group.piece_decoder, fetched, offer)
+        for i, data in fetched:
+            self._decode_tile(group, i, data, convert, offer)
         self.stats.bytes_wanted += count.bytes_wanted
         self.stats.bytes_read += count.bytes_read
         self.stats.requests += count.requests
+
+    def _decode_tile(
+        self,
+        group: TileGroup,
+        member: int,
+        data: memoryview,
+        convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+        offer: _Offer | None,
+    ) -> None:
+        """Decode one tile and paste its pieces."""
+        keep = offer is not None and offer.keeps(member)
+        covers = group.rows[member], group.columns[member]
+        rows = covers[0] if keep else group.last_row[member]
+        out = _scratch(group)
+        if keep:
+            out = np.empty_like(out)
+        try:
+            pixels = group.decoder(data, covers, rows, out)
+            if convert is not None:
+                pixels = convert(pixels)
+        except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
+            self._fail(group, member, error)
+            return
+        self.canvas.paste(pixels, group.pieces(member), group.first_row[member])
+        if offer is not None and len(pixels) >= covers[0]:
+            offer.give(member, pixels)
+        self.stats.tiles_decoded += 1
+
+    def _decode_pieces(
+        self,
+        group: TileGroup,
+        decoder: PieceDecoder,
+        fetched: list[tuple[int, memoryview]],
+        offer: _Offer | None,
+    ) -> list[tuple[int, memoryview]]:
+        """Decode tiles straight into their regions, and into memory of their own if they are kept.
+
+        Returns
+        -------
+        list
+            The tiles that the decoder left.
+        """
+        members = [i for i, _ in fetched]
+        first, pieces = group.pieces_of(members)
+        targets = self.canvas.targets(pieces) if fetched else None
+        if targets is None:
+            return fetched
+        kept: dict[int, NDArray[Any]] = {}
+        keep = None
+        if offer is not None:
+            keep = np.zeros((len(members), 3), dtype=np.int64)
+            for row, i in zip(keep, members, strict=True):
+                if offer.wants_whole(i):
+                    kept[i] = np.empty(group.tile_shape, dtype=group.dtype)
+                    row[:] = kept[i].ctypes.data, group.rows[i], group.columns[i]
+        done = decoder([data for _, data in fetched], first, targets.boxes, targets.layout, keep)
+        if offer is not None:
+            for i, ok in zip(members, done, strict=True):
+                if ok and i in kept:
+                    offer.give(i, kept[i])
+        self.stats.tiles_decoded += sum(done)
+        return [tile for tile, ok in zip(fetched, done, strict=True) if not ok]
+
+    def _fail(self, group: TileGroup, member: int, error: Exception) -> None:
+        self.failures.append(Failure(group.regions(member), group.located(member, error)))
 
 
 _thread = threading.local()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._window import Window
-from regionio.codecs import decoder_for
+from regionio._irregular import runs
+from regionio.codecs import decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
 from regionio.storage import FetchCount, Storage
 
@@ -83,6 +86,7 @@ class TileGroup:
             self.first_row = [0] * len(self.tile)
             self._check_size()
         self.decoder = decoder_for(self._encoding, self.view.table.tile_shape)
+        self.piece_decoder = piece_decoder_for(self._encoding, self.view.table.tile_shape)
 
     def __len__(self) -> int:
         return len(self.tile)
@@ -90,6 +94,16 @@ class TileGroup:
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""
         return self._pieces[self._bounds[member] : self._bounds[member + 1]]
+
+    def pieces_of(self, members: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return the pieces of some tiles: where each tile's begin, and ``PIECE[n]``."""
+        bounds = self.window.first_piece
+        chosen = np.array(members, dtype=np.int64)
+        counts = bounds[chosen + 1] - bounds[chosen]
+        owner, inner = runs(counts)
+        first = np.zeros(len(chosen) + 1, dtype=np.int64)
+        np.cumsum(counts, out=first[1:])
+        return first, self.window.pieces[bounds[chosen][owner] + inner]
 
     def fetch(
         self, members: Sequence[int], count: FetchCount

@@ -20,7 +20,7 @@ from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.jpeg_header import Header
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["jpeg_decoder"]
+__all__ = ["END", "START", "is_plain", "jpeg_decoder"]
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
@@ -40,11 +40,15 @@ CONTEXT_ROWS = 4
 
 def jpeg_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
     """Return the faster decoder that reads this encoding."""
+    kind = TurboDecoder if is_plain(encoding) else GeneralDecoder
+    return kind(encoding, tile_shape)
+
+
+def is_plain(encoding: Encoding) -> bool:
+    """Return whether streams are 8-bit gray, RGB or YCbCr."""
     gray = encoding.samples == 1
     color = encoding.samples == 3 and encoding.photometric in {"rgb", "ycbcr"}
-    if encoding.dtype == "uint8" and (gray or color):
-        return TurboDecoder(encoding, tile_shape)
-    return GeneralDecoder(encoding, tile_shape)
+    return encoding.dtype == "uint8" and (gray or color)
 
 
 class TurboDecoder:

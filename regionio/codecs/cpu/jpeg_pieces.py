@@ -1,0 +1,57 @@
+"""8-bit JPEG tiles decoded straight into pieces of regions, many in one call without Python's lock.
+
+The compiled part (`regionio/compiled/jpeg.c`, over libjpeg-turbo) transforms only the pixels that
+are wanted. Where it is missing, tiles take the way of `regionio.codecs.cpu.jpeg`.
+
+Source: ITU-T T.81; libjpeg-turbo's libjpeg.txt (partial decoding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._index import Encoding
+from regionio._native import native
+from regionio.codecs._contract import PieceDecoder, Target
+from regionio.codecs.cpu.jpeg import END, START, is_plain
+
+__all__ = ["JpegPieceDecoder", "jpeg_piece_decoder"]
+
+NOTHING_KEPT = np.zeros((0, 3), dtype=np.int64)
+
+
+def jpeg_piece_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceDecoder | None:
+    """Return the decoder for an encoding, None if only `Decoder` reads it."""
+    if native is None or not is_plain(encoding):
+        return None
+    return JpegPieceDecoder(encoding, tile_shape)
+
+
+class JpegPieceDecoder:
+    """Baseline streams, gray, RGB and YCbCr; it leaves others, and damaged ones, alone."""
+
+    def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
+        if encoding.option("whole_header") == 1:
+            around = encoding.prefix, END, 0
+        else:
+            around = encoding.prefix[:-2] or START, b"", len(START)
+        is_rgb = encoding.stored_colorspace == "rgb"
+        self._encoding = *around, *tile_shape, encoding.samples, is_rgb
+
+    def __call__(
+        self,
+        tiles: Sequence[memoryview],
+        first: NDArray[np.int64],
+        pieces: NDArray[np.int64],
+        target: Target,
+        keep: NDArray[np.int64] | None = None,
+    ) -> Sequence[int]:
+        assert native is not None
+        kept = NOTHING_KEPT if keep is None else keep
+        done: bytes = native.decode_jpeg(
+            list(tiles), *self._encoding, kept, first, pieces, *target.fields
+        )
+        return done

@@ -1,0 +1,29 @@
+/* The compiled part of regionio: what would hold Python's lock for too long, once for many tiles. */
+#include "pieces.h"
+
+PyDoc_STRVAR(decode_jpeg_doc,
+"Decode JPEG tiles and write pieces of them to memory; return for each tile whether it was done.\n\n"
+"`regionio.codecs.cpu.jpeg_pieces` and `regionio.codecs.Target` say what the arguments are.");
+
+PyDoc_STRVAR(paste_doc,
+"Write pieces of decoded 8-bit tiles to memory.\n\n"
+"`regionio.compose.Canvas` and `regionio.codecs.Target` say what the arguments are.");
+
+static PyMethodDef methods[] = {{"decode_jpeg", decode_jpeg, METH_VARARGS, decode_jpeg_doc},
+                                {"paste", paste, METH_VARARGS, paste_doc},
+                                {NULL, NULL, 0, NULL}};
+
+static int add_names(PyObject *module) {
+    PyObject *names = Py_BuildValue("[sss]", "JPEG_LIBRARY", "decode_jpeg", "paste");
+    if (names == NULL || PyModule_AddObjectRef(module, "__all__", names) < 0) return -1;
+    Py_DECREF(names);
+    return PyModule_AddStringConstant(module, "JPEG_LIBRARY", jpeg_library);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_names}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_compiled", "The compiled part of regionio.", 0, methods, slots,
+    NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&definition); }
