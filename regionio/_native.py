@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 __all__ = ["native"]
 
-native: ModuleType | None
-"""`regionio._compiled`, or None: everything works without it, only slower."""
 
-try:
-    from regionio import _compiled
-except ImportError:
-    native = None
-else:
-    native = _compiled
+def _compiled() -> ModuleType | None:
+    try:
+        return importlib.import_module("regionio._compiled")
+    except ImportError:
+        return None
+
+
+native = _compiled()
+"""The module that `regionio/compiled` becomes, or None: all works without it, only slower."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import regionio
+from regionio._native import native
 from regionio.cli.bench import bench
 from regionio.cli.extract import extract
 from regionio.cli.info import info
@@ -34,7 +35,8 @@ app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"regionio {regionio.__version__}")
+        library = native.JPEG_LIBRARY if native is not None else "not built"
+        typer.echo(f"regionio {regionio.__version__} (compiled part: {library})")
         raise typer.Exit
 
 

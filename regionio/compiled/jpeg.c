@@ -196,8 +196,8 @@ static int decode_tile(const TileKind *kind, Bytes stream, const Keep *keep, con
     int usual = !decoder.progressive_mode && !decoder.arith_code && decoder.data_precision == 8 &&
                 decoder.num_components == kind->samples &&
                 decoder.comps_in_scan == decoder.num_components &&
-                decoder.image_width <= (JDIMENSION)kind->columns &&
-                decoder.image_height <= (JDIMENSION)kind->rows &&
+                decoder.image_width == (JDIMENSION)kind->columns &&
+                decoder.image_height == (JDIMENSION)kind->rows &&
                 box.bottom <= (int64_t)decoder.image_height &&
                 box.right <= (int64_t)decoder.image_width &&
                 !(kind->is_rgb && decoder.saw_Adobe_marker);

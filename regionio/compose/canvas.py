@@ -67,6 +67,12 @@ class Targets:
     memory: list[NDArray[Any]]
 
 
+def _address(array: NDArray[Any]) -> int:
+    """Return where an array's first element lies."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def _numbers(chosen: slice | list[int], count: int) -> NDArray[np.int64]:
     """Return the numbers that a slice or a list chooses; a slice without end has `count`."""
     if isinstance(chosen, slice):
@@ -122,16 +128,22 @@ class Canvas:
         Targets or None
             None if pixels take a way that only `paste` knows.
         """
+        if len(self._planes) > 1:
+            return None
         batch, slot = np.divmod(pieces["region"], self._batch_size)
-        numbers, which = np.unique(batch, return_inverse=True)
-        memory = [self._batches[number] for number in numbers.tolist()]
-        if len(self._planes) > 1 or memory[0].itemsize not in TARGET_ITEM_BYTES:
+        numbers = [int(batch[0])]
+        which: NDArray[np.int64] | int = 0
+        if (batch != numbers[0]).any():
+            every, which = np.unique(batch, return_inverse=True)
+            numbers = every.tolist()
+        memory = [self._batches[number] for number in numbers]
+        if memory[0].itemsize not in TARGET_ITEM_BYTES:
             return None
         boxes = np.empty((len(pieces), 5), dtype=np.int64)
         for column, name in enumerate(("tile_y", "tile_x", "height", "width")):
             boxes[:, column] = pieces[name]
         address = boxes[:, 4]
-        address[:] = np.array([regions.ctypes.data for regions in memory], dtype=np.int64)[which]
+        address[:] = np.array([_address(regions) for regions in memory], dtype=np.int64)[which]
         strides = memory[0].strides
         for place, stride in zip((slot, *(pieces[axis] for axis in "zyx")), strides, strict=False):
             address += place * stride
@@ -153,7 +165,7 @@ class Canvas:
             part = np.broadcast_to(values, (1, 256, len(channels)))
             self._write_channels(lookup, part, channels.tolist())
             table = np.ascontiguousarray(lookup[0].T[channels])
-        pairs = np.stack([samples, channels * channel_stride], axis=1).astype(np.int64)
+        pairs = np.array([samples, channels * channel_stride], dtype=np.int64).T.copy()
         return Target(row_stride, pixel_stride, pairs, table)
 
     def remove(self, batch: int) -> None:
@@ -182,7 +194,7 @@ class Canvas:
             for tile, start, stop in zip(tiles, first[:-1], first[1:], strict=True):
                 self.paste(tile, every[start:stop])
             return
-        addresses = np.array([tile.ctypes.data for tile in tiles], dtype=np.int64)
+        addresses = np.array([_address(tile) for tile in tiles], dtype=np.int64)
         native.paste(addresses, strides[0], samples, first, targets.boxes, *targets.layout.fields)
 
     def paste(self, pixels: NDArray[Any], pieces: Iterable[PieceTuple], first_row: int = 0) -> None:

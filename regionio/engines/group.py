@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
-from regionio._window import Window
 from regionio._irregular import runs
+from regionio._window import Window
 from regionio.codecs import decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
 from regionio.storage import FetchCount, Storage
@@ -69,6 +69,7 @@ class TileGroup:
         self._encoding = self.view.index.encodings[encoding]
         tiles = window.tiles
         self.tile: list[int] = tiles["tile"].tolist()
+        self._every = list(range(len(tiles)))
         self.rows: list[int] = tiles["rows"].tolist()
         self.columns: list[int] = tiles["columns"].tolist()
         self.last_row: list[int] = tiles["last_row"].tolist()
@@ -95,9 +96,11 @@ class TileGroup:
         """Return the pieces of one tile."""
         return self._pieces[self._bounds[member] : self._bounds[member + 1]]
 
-    def pieces_of(self, members: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def pieces_of(self, members: list[int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the pieces of some tiles: where each tile's begin, and ``PIECE[n]``."""
         bounds = self.window.first_piece
+        if members == self._every:
+            return bounds, self.window.pieces
         chosen = np.array(members, dtype=np.int64)
         counts = bounds[chosen + 1] - bounds[chosen]
         owner, inner = runs(counts)
