@@ -301,6 +301,7 @@ class Image:
         dtype: DTypeLike | None = None,
         scale: ArrayLike | None = None,
         offset: ArrayLike | None = None,
+        spacing: float | tuple[float, float] | None = None,
     ) -> Region | Loader:
         """Read one region, or many in batches.
 
@@ -348,6 +349,11 @@ class Image:
         scale, offset
             The result is ``stored * scale + offset``: numbers, or one a channel. They need a
             floating dtype, float32 if none is given.
+        spacing
+            Distance of neighbouring pixels of the result, one number or (x, y), in the image's
+            unit, instead of a level. Where no level has it (to 0.1 %), the next finer one is read
+            and averaged over areas; `size` is in pixels of the result, and the mask says which of
+            them lie wholly inside the image.
 
         Returns
         -------
@@ -396,6 +402,7 @@ class Image:
             dtype=dtype,
             scale=scale,
             offset=offset,
+            spacing=spacing,
         )
         result = read_request(self._file, self._index, request, self._cache_key(), self._convert)
         if isinstance(result, Loader):

@@ -15,6 +15,7 @@ from regionio._cache import cache
 from regionio._plan import plan_region, plan_regions
 from regionio._region import Region
 from regionio._schedule import Schedule
+from regionio._spacing import Resampling
 from regionio._window import View, Window
 from regionio.compose import Canvas, ChannelMap
 from regionio.engines import CpuEngine, ReadStats
@@ -48,6 +49,11 @@ class RegionLayout:
         sizes = dict(zip("ZYXC", (*self.size, self.channels), strict=True))
         return tuple(sizes[axis] for axis in self.dims)
 
+    @cached_property
+    def without_channels(self) -> RegionLayout:
+        """The layout of a region's mask."""
+        return replace(self, dims=self.dims.replace("C", ""), channels=1)
+
     def ordered(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return a batch of such regions as a view ``[n, depth, height, width, channels]``."""
         axes, present = self._order
@@ -70,17 +76,24 @@ class Batch:
     ----------
     number
         Of the batch.
+    source, source_mask
+        Memory that tiles are pasted into, with a leading axis of regions.
     array, mask
-        Its memory, with a leading axis of regions.
+        What the caller gets: the same, unless regions are resampled.
     locations, indices
         As in `Region`.
+    begin
+        ``float64[n, 2]``, where in its first pixel (x, y) each region begins.
     """
 
     number: int
+    source: NDArray[Any]
+    source_mask: NDArray[np.bool_] | None
     array: NDArray[Any]
     mask: NDArray[np.bool_] | None
     locations: NDArray[np.int64]
     indices: NDArray[np.int64]
+    begin: NDArray[np.float64]
 
 
 class Reader:
@@ -96,6 +109,8 @@ class Reader:
         Channel map of each plane of the view.
     layout
         Axes and sizes of a region.
+    resampling
+        How regions are made of what is read, or None: they are what is read.
     conversion, fill
         From stored values to the region's, and what is put where the image has none.
     return_mask
@@ -113,13 +128,18 @@ class Reader:
         conversion: Conversion,
         fill: NDArray[Any],
         *,
+        resampling: Resampling | None = None,
         return_mask: bool = False,
         z: int = 0,
     ) -> None:
         self.view = view
         self.source = source
         self.planes = planes
-        self.layout = layout
+        self.layout = self.source_layout = layout
+        self.resampling = resampling
+        if resampling is not None:
+            size = layout.size[0], *resampling.source_size
+            self.source_layout = replace(layout, size=size)
         self.conversion = conversion
         self.fill = fill
         self.return_mask = return_mask
@@ -127,13 +147,13 @@ class Reader:
 
     @property
     def region_bytes(self) -> int:
-        """Bytes of one region."""
-        return math.prod(self.layout.shape) * self.conversion.dtype.itemsize
+        """Bytes that are read for one region."""
+        return math.prod(self.source_layout.shape) * self.conversion.dtype.itemsize
 
     @property
     def tiles_per_region(self) -> float:
         """How many tiles a region touches on average."""
-        depth, height, width = self.layout.size
+        depth, height, width = self.source_layout.size
         tile_height, tile_width = self.view.table.tile_shape
         across = (1 + (height - 1) / tile_height) * (1 + (width - 1) / tile_width)
         return across * depth * len(self.planes)
@@ -181,6 +201,23 @@ class Reader:
             placed[:, 0] = self.z
         return placed
 
+    def begin_in_pixel(
+        self, locations: NDArray[np.int64], placed: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return where in the level pixels of `level_location` locations lie, (x, y) below 1."""
+        exact = locations[:, :2] / np.array(self.view.level.downsample)
+        begin: NDArray[np.float64] = np.clip(exact - placed[:, :0:-1], 0, 1)
+        return begin
+
+    @property
+    def spacing(self) -> dict[str, float]:
+        """Spacing of the regions' pixels, for axes where it is known."""
+        factors = (1.0, 1.0) if self.resampling is None else self.resampling.factors
+        downsample = self.view.level.downsample
+        scale = {"X": downsample[0] * factors[0], "Y": downsample[1] * factors[1]}
+        known = self.view.index.spacing
+        return {axis: value * scale.get(axis, 1.0) for axis, value in known.items()}
+
     def __repr__(self) -> str:
         return f"{self.view.index.sources[0]!r} level {self.view.number}"
 
@@ -221,7 +258,9 @@ class Work:
         self._regions = 0
         self._canvas = Canvas(batch_size, reader.conversion, reader.planes)
         engine = CpuEngine([reader.source], cache)
-        self._schedule = Schedule(engine, self._canvas, batch_size, num_workers)
+        self._unfinished: dict[int, Batch] = {}
+        complete = self._resample if reader.resampling is not None else None
+        self._schedule = Schedule(engine, self._canvas, batch_size, num_workers, complete)
 
     @property
     def stats(self) -> ReadStats:
@@ -240,17 +279,21 @@ class Work:
         first = self._next_region
         self._next_region += -(-len(locations) // size) * size
         placed = reader.level_location(locations)
+        region_size = reader.source_layout.size
         if len(placed) == 1 and size == 1:
-            window = plan_region(reader.view, tuple(placed[0].tolist()), reader.layout.size, first)
+            window = plan_region(reader.view, tuple(placed[0].tolist()), region_size, first)
         else:
             view_of = np.zeros(len(placed), dtype=np.int64)
-            window = plan_regions([reader.view], view_of, placed, reader.layout.size, first, size)
+            window = plan_regions([reader.view], view_of, placed, region_size, first, size)
         incomplete = self._incomplete(window, first, len(locations))
         batches = []
         for start in range(0, len(locations), size):
             part = slice(start, start + size)
             number = (first + start) // size
             batch = self._batch(number, locations[part], indices[part], incomplete[part])
+            if reader.resampling is not None:
+                batch.begin = reader.begin_in_pixel(locations[part], placed[part])
+                self._unfinished[number] = batch
             batches.append(batch)
         if reader.return_mask:
             self._paint_masks(window, batches)
@@ -263,21 +306,20 @@ class Work:
             self._schedule.help_finish(batch.number)
         else:
             self._schedule.finish(batch.number)
+        if batch.number in self._unfinished:  # it needed no tile
+            self._resample(batch.number)
         self._canvas.remove(batch.number)
         self._regions += len(batch.locations)
         reader = self._reader
         single = self._batch_size == 1
-        level = reader.view.level
-        scale = dict(zip("XY", level.downsample, strict=True))
-        index = reader.view.index
         return Region(
             batch.array[0] if single else batch.array,
             dims=reader.layout.dims if single else "N" + reader.layout.dims,
             locations=batch.locations[0] if single else batch.locations,
             indices=np.asarray(batch.indices[0]) if single else batch.indices,
             level=reader.view.number,
-            spacing={axis: value * scale.get(axis, 1.0) for axis, value in index.spacing.items()},
-            spacing_unit=index.spacing_unit,
+            spacing=reader.spacing,
+            spacing_unit=reader.view.index.spacing_unit,
             mask=None if batch.mask is None else (batch.mask[0] if single else batch.mask),
         )
 
@@ -287,7 +329,7 @@ class Work:
 
     def _incomplete(self, window: Window, first: int, count: int) -> NDArray[np.bool_]:
         """Return which regions have pixels that no piece covers."""
-        depth, height, width = self._reader.layout.size
+        depth, height, width = self._reader.source_layout.size
         area = window.pieces["height"] * window.pieces["width"]
         covered = np.bincount(window.pieces["region"] - first, area, minlength=count)
         whole = depth * height * width * len(self._reader.planes)
@@ -302,32 +344,48 @@ class Work:
         incomplete: NDArray[np.bool_],
     ) -> Batch:
         """Allocate a batch and fill the regions that will not be covered."""
-        reader = self._reader
-        shape = (len(locations), *reader.layout.shape)
-        array = np.empty(shape, reader.conversion.dtype) if self._out is None else self._out[None]
-        ordered = reader.layout.ordered(array)
+        reader, count = self._reader, len(locations)
+        shape, source_shape = reader.layout.shape, reader.source_layout.shape
+        dtype = reader.conversion.dtype
+        array = np.empty((count, *shape), dtype) if self._out is None else self._out[None]
+        source = array
+        if reader.resampling is not None:
+            source = np.empty((count, *source_shape), dtype)
+        ordered = reader.source_layout.ordered(source)
         for slot in np.flatnonzero(incomplete):
             ordered[slot] = reader.fill
         self._canvas.add(number, ordered)
-        mask = None
+        mask = source_mask = None
         if reader.return_mask:
-            mask_dims = "".join(axis for axis in reader.layout.dims if axis != "C")
-            mask = np.zeros((len(locations), *_sizes(mask_dims, reader.layout.size)), np.bool_)
-        return Batch(number, array, mask, locations, indices)
+            mask = np.zeros((count, *reader.layout.without_channels.shape), np.bool_)
+            source_mask = mask
+            if reader.resampling is not None:
+                mask_shape = reader.source_layout.without_channels.shape
+                source_mask = np.zeros((count, *mask_shape), np.bool_)
+        begin = np.zeros((count, 2))
+        return Batch(number, source, source_mask, array, mask, locations, indices, begin)
+
+    def _resample(self, number: int) -> None:
+        """Make the regions of a batch of what was read for them."""
+        batch = self._unfinished.pop(number)
+        resampling, layout = self._reader.resampling, self._reader.layout
+        assert resampling is not None
+        source = self._reader.source_layout.ordered(batch.source)
+        for part, begin, out in zip(source, batch.begin, layout.ordered(batch.array), strict=True):
+            resampling.average(part, begin, out)
+        if batch.mask is not None and batch.source_mask is not None:
+            source = self._reader.source_layout.without_channels.ordered(batch.source_mask)
+            masks = layout.without_channels.ordered(batch.mask)
+            for part, begin, out in zip(source, batch.begin, masks, strict=True):
+                resampling.cover(part, begin, out)
 
     def _paint_masks(self, window: Window, batches: Sequence[Batch]) -> None:
         """Set the masks of planned batches where pieces lie."""
         size, first = self._batch_size, batches[0].number
-        layout = self._reader.layout
-        dims = "".join(axis for axis in layout.dims if axis != "C")
-        plain = RegionLayout(dims, layout.size, 1)
-        ordered = [plain.ordered(batch.mask) for batch in batches if batch.mask is not None]
+        plain = self._reader.source_layout.without_channels
+        masks = [batch.source_mask for batch in batches]
+        ordered = [plain.ordered(mask) for mask in masks if mask is not None]
         for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
             if plane == 0:
                 batch, slot = divmod(region, size)
                 ordered[batch - first][slot, z, y : y + height, x : x + width] = True
-
-
-def _sizes(dims: str, size: tuple[int, int, int]) -> tuple[int, ...]:
-    sizes = dict(zip("ZYX", size, strict=True))
-    return tuple(sizes[axis] for axis in dims)

@@ -17,6 +17,7 @@ from regionio._locations import parse_locations, single_location
 from regionio._opened import OpenedFile
 from regionio._reader import Reader, RegionLayout
 from regionio._region import Region
+from regionio._spacing import Resampling, level_and_factors
 from regionio._window import View
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
@@ -47,6 +48,7 @@ class ReadOptions(TypedDict, total=False):
     dtype: DTypeLike | None
     scale: ArrayLike | None
     offset: ArrayLike | None
+    spacing: float | tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class ReadRequest:
     dtype: Any
     scale: Any
     offset: Any
+    spacing: Any
 
 
 def read_request(
@@ -136,13 +139,19 @@ def _reader(
     keep_eagerly: bool,
 ) -> Reader:
     level = _below(request.level, len(index.levels), "level", index)
+    factors = (1.0, 1.0)
+    if request.spacing is not None:
+        if level != 0:
+            msg = "level= and spacing= say the same thing twice: give one of them"
+            raise ValueError(msg)
+        level, factors = level_and_factors(index, request.spacing)
     times, _, depth, _, _ = index.levels[level].tiles.grid
     z = 0 if index.is_volume else _below(request.z, depth, "z", index)
     if index.is_volume and request.z != 0:
         msg = "z= is for focal planes; in a volume, location and size have a third number"
         raise ValueError(msg)
     time = _below(request.t, times, "t", index)
-    size, drops_z = _size(request.size, index, level)
+    size, drops_z = _size(request.size, index, level, factors)
     channels, drops_c = _channels(request.channels, index)
     dims = _dims(index, request.layout, drops_z=drops_z, drops_c=drops_c)
     by_plane = selected_channels(channels, index.samples)
@@ -160,6 +169,12 @@ def _reader(
         white=index.white_background,
         stored=index.dtype,
     )
+    resampling = None
+    if factors != (1.0, 1.0):
+        if conversion.dtype.kind == "c":
+            msg = "complex values can't be averaged: give a level instead of a spacing"
+            raise ValueError(msg)
+        resampling = Resampling(factors, size[1:])
     level_bytes = index.levels[level].width * index.levels[level].height * index.samples
     covers_level = size[1] * size[2] * index.samples >= level_bytes
     source = Source(
@@ -175,17 +190,21 @@ def _reader(
         RegionLayout(dims, size, len(channels)),
         conversion,
         fill,
+        resampling=resampling,
         return_mask=bool(request.return_mask),
         z=z,
     )
 
 
-def _size(size: Any, index: ImageIndex, number: int) -> tuple[tuple[int, int, int], bool]:
+def _size(
+    size: Any, index: ImageIndex, number: int, factors: tuple[float, float]
+) -> tuple[tuple[int, int, int], bool]:
     """Return (depth, height, width) and whether the region has no Z axis."""
     level = index.levels[number]
     if size is None:
         depth = level.tiles.grid[2] if index.is_volume else 1
-        return (depth, level.height, level.width), not index.is_volume
+        width, height = int(level.width / factors[0]), int(level.height / factors[1])
+        return (depth, max(1, height), max(1, width)), not index.is_volume
     values = [_integer(value, "size", 1) for value in size]
     if len(values) == 2:
         return (1, values[1], values[0]), True

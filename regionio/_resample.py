@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["area_average"]
+__all__ = ["area_average", "rounded_to"]
 
 
-def area_average(
-    pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) -> NDArray[Any]:
     """Average along one axis between given edges.
 
     Parameters
@@ -28,16 +26,31 @@ def area_average(
     Returns
     -------
     ndarray
-        `n` averages along the axis.
+        `n` averages along the axis: float32 of values that float32 holds exactly, else float64.
 
-    >>> area_average(np.array([0, 2, 4, 6]), 0, np.array([0.0, 1.5, 4.0]))
-    array([0.66666667, 4.4       ])
+    >>> area_average(np.array([0, 2, 4, 6], np.uint8), 0, np.array([0.0, 1.5, 4.0]))
+    array([0.6666667, 4.4      ], dtype=float32)
     """
+    exact = np.can_cast(pixels.dtype, np.float32)
     moved = np.moveaxis(pixels, axis, 0)
-    sums = np.zeros((len(moved) + 1, *moved.shape[1:]))
-    np.cumsum(moved, axis=0, out=sums[1:])
-    whole = np.minimum(np.floor(edges).astype(np.int64), len(moved) - 1)
-    part = (edges - whole).reshape(-1, *[1] * (moved.ndim - 1))
-    at_edges = sums[whole] + part * moved[whole]
-    widths = np.diff(edges).reshape(part[1:].shape)
-    return np.moveaxis(np.diff(at_edges, axis=0) / widths, 0, axis)
+    low, high = edges[:-1], edges[1:]
+    first = np.floor(low).astype(np.int64)
+    taps = int((np.ceil(high) - first).max(initial=1))
+    sums: NDArray[Any] | None = None
+    for tap in range(taps):  # the n-th pixel under each of the areas
+        pixel = first + tap
+        overlap = (np.minimum(pixel + 1, high) - np.maximum(pixel, low)).clip(0)
+        weight = (overlap / (high - low)).astype(np.float32 if exact else np.float64)
+        part = moved[np.minimum(pixel, len(moved) - 1)] * weight.reshape(
+            -1, *[1] * (moved.ndim - 1)
+        )
+        sums = part if sums is None else np.add(sums, part, out=sums)
+    assert sums is not None
+    return np.moveaxis(sums, 0, axis)
+
+
+def rounded_to(averages: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return averages in the dtype of what was averaged: rounded to the nearest where it is whole."""
+    if dtype.kind == "b":
+        return averages >= 0.5
+    return np.rint(averages).astype(dtype) if dtype.kind in "ui" else averages.astype(dtype)

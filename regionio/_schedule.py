@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,11 +34,20 @@ class Schedule:
         Regions a batch.
     num_workers
         Most tasks at a time; 0 renders in the thread that waits.
+    complete
+        Called with the number of each batch whose pixels are all there, by the thread that brought
+        the last of them, before anybody gets the batch; not for batches that need no tile.
     """
 
     def __init__(
-        self, engine: CpuEngine, canvas: Canvas, batch_size: int, num_workers: int
+        self,
+        engine: CpuEngine,
+        canvas: Canvas,
+        batch_size: int,
+        num_workers: int,
+        complete: Callable[[int], None] | None = None,
     ) -> None:
+        self._complete = complete
         self._engine = engine
         self._canvas = canvas
         self._batch_size = batch_size
@@ -140,9 +150,9 @@ class Schedule:
         return part
 
     def _done(self, pieces: dict[int, int], errors: dict[int, Exception], stats: ReadStats) -> None:
+        complete = []
         with self._changed:
             self.stats.add(stats)
-            complete = False
             for batch, error in errors.items():
                 self._errors.setdefault(batch, error)
             for batch, count in pieces.items():
@@ -150,10 +160,24 @@ class Schedule:
                 if left > 0:
                     self._open_pieces[batch] = left
                 else:
-                    self._open_pieces.pop(batch, None)
-                    complete = True
-            if complete:
-                self._changed.notify_all()
+                    complete.append(batch)
+        if not complete:
+            return
+        for batch in complete:
+            self._call_complete(batch)
+        with self._changed:
+            for batch in complete:
+                self._open_pieces.pop(batch, None)
+            self._changed.notify_all()
+
+    def _call_complete(self, batch: int) -> None:
+        """Have the last thing done that a batch needs, unless it was cancelled or has failed."""
+        if self._complete is None or batch not in self._open_pieces or batch in self._errors:
+            return
+        try:
+            self._complete(batch)
+        except Exception as error:  # noqa: BLE001  it is raised where the batch is waited for
+            self._errors[batch] = error
 
 
 def _pieces_by_batch(window: Window, batch_size: int) -> dict[int, int]:

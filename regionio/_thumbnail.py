@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._region import Region
-from regionio._resample import area_average
+from regionio._resample import area_average, rounded_to
 
 if TYPE_CHECKING:
     from regionio._image import Image
@@ -55,7 +55,7 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
         _band(image, number, x_edges, y_edges[start : start + rows + 1])
         for start in range(0, height, rows)
     ]
-    pixels = _stored(np.concatenate(bands), image.dtype)
+    pixels = rounded_to(np.concatenate(bands), image.dtype)
     factors = (
         level.downsample[0] * level.width / width,
         level.downsample[1] * level.height / height,
@@ -95,9 +95,3 @@ def _band(
     region = image.read_region(location, (level.width, last - first), number)
     pixels = np.asarray(region)
     return area_average(area_average(pixels, 1, x_edges), 0, y_edges - first)
-
-
-def _stored(pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if dtype.kind == "b":
-        return pixels >= 0.5
-    return np.rint(pixels).astype(dtype) if dtype.kind in "ui" else pixels.astype(dtype)

@@ -1,0 +1,125 @@
+"""Reading at a spacing that no level has: the next finer level, averaged over areas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._index import ImageIndex
+from regionio._resample import area_average, rounded_to
+
+__all__ = ["Resampling", "level_and_factors"]
+
+SAME = 0.001
+"""A level whose spacing differs by no more than this share is read as it is."""
+
+FINER = 0.1
+"""How much finer than the largest level a spacing may be: more would be invented detail."""
+
+
+def level_and_factors(
+    index: ImageIndex, spacing: float | Sequence[float]
+) -> tuple[int, tuple[float, float]]:
+    """Choose the level to read for a spacing.
+
+    Parameters
+    ----------
+    index
+        The image.
+    spacing
+        Distance of neighbouring pixels, one number or (x, y), in the image's unit.
+
+    Returns
+    -------
+    level
+        The smallest level that is no coarser.
+    factors
+        (x, y): pixels of that level along one pixel of the result; (1, 1) where the level has that
+        spacing.
+
+    Raises
+    ------
+    ValueError
+        The image's spacing is not known, or is coarser.
+    """
+    wanted = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 2)
+    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
+        msg = f"spacing is a positive number or a pair of them, not {spacing!r}"
+        raise ValueError(msg)
+    known = [index.spacing.get(axis) for axis in "XY"]
+    if None in known:
+        msg = f"{index.sources[0]!r} does not tell its spacing: choose a level instead"
+        raise ValueError(msg)
+    of_levels = np.array([level.downsample for level in index.levels]) * known
+    factors = wanted / of_levels
+    factors[np.abs(factors - 1) <= SAME] = 1.0
+    fine = np.flatnonzero((factors >= 1).all(axis=1))
+    number = int(fine[-1]) if len(fine) else 0
+    if (factors[number] < 1 - FINER).any():
+        have = " × ".join(f"{value:g}" for value in of_levels[0])
+        msg = (
+            f"spacing {spacing!r} is finer than what {index.sources[0]!r} has: {have} "
+            f"{index.spacing_unit}s; read level 0 and interpolate as you see fit"
+        )
+        raise ValueError(msg)
+    return number, (float(factors[number][0]), float(factors[number][1]))
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How regions are made of larger ones.
+
+    Parameters
+    ----------
+    factors
+        (x, y): pixels read along one pixel of the result.
+    size
+        (height, width) of the result.
+    """
+
+    factors: tuple[float, float]
+    size: tuple[int, int]
+
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """(height, width) to read, with one pixel more for regions that begin inside a pixel."""
+        height, width = (
+            math.ceil(n * factor - 1e-6) + 1
+            for n, factor in zip(self.size, reversed(self.factors), strict=True)
+        )
+        return height, width
+
+    def average(self, source: NDArray[Any], begin: NDArray[np.float64], out: NDArray[Any]) -> None:
+        """Make one region.
+
+        Parameters
+        ----------
+        source
+            ``[depth, height, width, channels]``, what was read.
+        begin
+            ``float64[2]``, (x, y) within its first pixel where the region begins.
+        out
+            Of the same axes, for the result.
+        """
+        out[...] = rounded_to(self._average(source, begin), out.dtype)
+
+    def cover(
+        self, mask: NDArray[np.bool_], begin: NDArray[np.float64], out: NDArray[np.bool_]
+    ) -> None:
+        """Make a region's mask: which of its pixels lie wholly inside; parameters as in `average`."""
+        out[...] = self._average(mask, begin) > 1 - SAME
+
+    def _average(self, source: NDArray[Any], begin: NDArray[np.float64]) -> NDArray[Any]:
+        pixels = source
+        for axis, factor, start, count in zip(
+            (1, 2), reversed(self.factors), begin[::-1], self.size, strict=True
+        ):
+            edges = start + factor * np.arange(count + 1)
+            edges[-1] = min(edges[-1], source.shape[axis])
+            pixels = area_average(pixels, axis, edges)
+        return pixels
