@@ -10,7 +10,7 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import works
+from benchmarks import training, works
 from benchmarks.measure import Row, machine
 from benchmarks.slides import Slide
 
@@ -65,7 +65,25 @@ def level_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     return [works.whole_level(slide, slide.path(folder), workers, rounds) for slide in slides]
 
 
-WORKS = {"patches": patch_rows, "singles": single_rows, "levels": level_rows}
+def training_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
+    """Return the rows of what a training job meets."""
+    path, dense = LARGE.path(folder), DENSE[0]
+    return [
+        training.first_batch(LARGE, path, workers, rounds),
+        training.cold_pages(LARGE, path, workers, rounds),
+        training.second_epoch(LARGE, path, workers, rounds, 0),
+        training.second_epoch(LARGE, path, workers, rounds, 1024 * MIB),
+        training.busy_consumer(LARGE, path, workers, rounds),
+        training.many_slides(dense, dense.path(folder), folder, workers, rounds),
+    ]
+
+
+WORKS = {
+    "patches": patch_rows,
+    "singles": single_rows,
+    "levels": level_rows,
+    "training": training_rows,
+}
 
 
 def versions() -> dict[str, str]:
@@ -91,10 +109,11 @@ def markdown(rows: list[Row], about: dict[str, object], workers: int, rounds: in
         "Ratio: regionio's speed over the peer's, the median over rounds. Floor share: the time "
         "of decoding alone the distinct tiles of each window (cache off) or of the job (cache on) "
         "with the fastest installed decoder, over regionio's time; above 1 where regionio decodes "
-        "no further than the rows it needs.",
+        "no further than the pixels it needs.",
         "",
-        "| work | slide | workers | cache MiB | regionio | ratio | floor share | tiles decoded |",
-        "|---|---|---|---|---|---|---|---|",
+        "| work | slide | workers | cache MiB | regionio | ratio | floor share | tiles decoded | "
+        "MB read |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ratios = ", ".join(f"{row.ratio(peer):.2f}× {peer}" for peer in row.peers())
@@ -102,7 +121,8 @@ def markdown(rows: list[Row], about: dict[str, object], workers: int, rounds: in
         lines.append(
             f"| {row.work} | {row.slide} | {row.workers} | {row.cache // MIB} | "
             f"{row.rate('regionio'):,.0f} {row.unit}/s | {ratios} | "
-            f"{'' if share is None else f'{share:.2f}'} | {row.tiles_decoded or ''} |"
+            f"{'' if share is None else f'{share:.2f}'} | {row.tiles_decoded or ''} | "
+            f"{f'{row.bytes_read / 1e6:,.0f}' if row.bytes_read else ''} |"
         )
     return "\n".join([*lines, ""])
 
@@ -147,16 +167,25 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     for work in options.works:
         rows = WORKS[work](options.folder, options.workers, options.rounds)
-        write(f"cpu-{work}", rows, options.workers, options.rounds)
+        memory = {}
+        if work == "training":
+            memory = training.paused_consumer(LARGE, LARGE.path(options.folder), options.workers)
+            print("paused consumer:", memory)
+        write(f"cpu-{work}", rows, options.workers, options.rounds, memory)
 
 
-def write(name: str, rows: list[Row], workers: int, rounds: int) -> None:
-    """Write the results of one work."""
+def write(name: str, rows: list[Row], workers: int, rounds: int, memory: dict[str, float]) -> None:
+    """Write the results of one work; `memory` is what a paused consumer holds, in MB."""
     about = machine()
     RESULTS.mkdir(exist_ok=True)
     result = {"machine": about, "versions": versions(), "rows": [row.as_dict() for row in rows]}
+    page = markdown(rows, about, workers, rounds)
+    if memory:
+        result["paused_consumer_megabytes"] = memory
+        held = ", ".join(f"{name} {megabytes:,.0f} MB" for name, megabytes in memory.items())
+        page += f"\nHeld two seconds after the first batch of 64, the consumer pausing: {held}.\n"
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
-    (RESULTS / f"{name}.md").write_text(markdown(rows, about, workers, rounds))
+    (RESULTS / f"{name}.md").write_text(page)
     plot(rows, RESULTS / f"{name}.png")
 
 

@@ -147,7 +147,7 @@ def patches(
     else:
         tiles = [tiles_touched(part, PATCH, slide) for part in windows(locations, batch)]
     floor = decode_floor(slide, path, tiles, workers)
-    return compare(row, {"regionio": ours, "cucim": cucim}, rounds, floor)
+    return compare(row, {"regionio": ours, "cucim": cucim}, rounds, floor, lambda: warm(path))
 
 
 def touch_memory(nbytes: int) -> None:
@@ -157,6 +157,13 @@ def touch_memory(nbytes: int) -> None:
     would be counted against whoever happens to get it.
     """
     np.ones(nbytes, dtype=np.uint8)
+
+
+def warm(path: Path) -> None:
+    """Read a file, so that the page cache holds it: some machines drop idle pages within seconds."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(2**24):
+            pass
 
 
 def whole_level(slide: Slide, path: Path, workers: int, rounds: int) -> Row:
@@ -185,7 +192,12 @@ def whole_level(slide: Slide, path: Path, workers: int, rounds: int) -> Row:
     count = slide.tiles
     floor = decode_floor(slide, path, [np.arange(count)], workers)
     contestants = {"regionio": ours, "cucim": cucim, "tifffile": with_tifffile}
-    return compare(row, contestants, rounds, floor, lambda: touch_memory(int(1.1e6 * megabytes)))
+
+    def prepare() -> None:
+        warm(path)
+        touch_memory(int(1.1e6 * megabytes))
+
+    return compare(row, contestants, rounds, floor, prepare)
 
 
 def single_regions(
@@ -225,7 +237,7 @@ def single_regions(
     tiles = [tiles_touched(place[None], 512, slide) for place in locations]
     floor = decode_floor(slide, path, tiles, workers)
     contestants = {"regionio": ours, "cucim": cucim, "openslide": openslide}
-    return compare(row, contestants, rounds, floor)
+    return compare(row, contestants, rounds, floor, lambda: warm(path))
 
 
 def opening(slide: Slide, path: Path, rounds: int) -> Row:
@@ -258,4 +270,4 @@ def opening(slide: Slide, path: Path, rounds: int) -> Row:
         "tifffile": with_tifffile,
         "openslide": openslide,
     }
-    return compare(row, contestants, rounds)
+    return compare(row, contestants, rounds, prepare=lambda: warm(path))
