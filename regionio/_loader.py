@@ -18,7 +18,7 @@ __all__ = ["Loader", "LoaderOptions"]
 WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
-LEAST_TILES = 64
+LEAST_TILES = 256
 """Small batches are planned together until they need about so many tiles."""
 
 

@@ -108,8 +108,9 @@ class CpuEngine:
         """Take tiles from the cache, decode the others, and wait for those that others decode."""
         keys = [(source.cache_key, tile) for tile in group.tile]
         found, mine = self._cache.claim(keys)
+        worth = self._worth_keeping(group, source)
         if mine:
-            offer = _Offer(self._cache, keys, found, mine, self._worth_keeping(group, source, mine))
+            offer = _Offer(self._cache, keys, found, mine, [worth[i] for i in mine])
             try:
                 run.decode(group, mine, source.convert, offer)
             finally:
@@ -129,8 +130,9 @@ class CpuEngine:
         if unlucky:  # whoever had them failed, or decoded only what he needed
             run.decode(group, unlucky, source.convert)
 
-    def _worth_keeping(self, group: TileGroup, source: Source, missing: list[int]) -> list[bool]:
-        tiles = group.window.tiles[missing]
+    def _worth_keeping(self, group: TileGroup, source: Source) -> list[bool]:
+        """Note that tiles are used, and return which of them to keep."""
+        tiles = group.window.tiles
         used_up = tiles["used"] >= tiles["rows"] * tiles["columns"]
         history = self._cache.history(group.view.table)
         keep = history.note(tiles["tile"], group.tile_bytes, used_up, self._cache.capacity)
