@@ -169,7 +169,7 @@ def main() -> None:
         rows = WORKS[work](options.folder, options.workers, options.rounds)
         memory = {}
         if work == "training":
-            memory = training.paused_consumer(LARGE, LARGE.path(options.folder), options.workers)
+            memory = training.paused_consumer(LARGE.path(options.folder), options.workers)
             print("paused consumer:", memory)
         write(f"cpu-{work}", rows, options.workers, options.rounds, memory)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import multiprocessing
 import os
 import threading
 import time
@@ -20,6 +20,7 @@ from benchmarks.slides import Slide
 from benchmarks.works import PATCH, random_locations, warm
 
 BATCH = 64
+LARGE_SIDE = 65536
 SLIDES, OPEN_SLIDES, BATCHES_A_SLIDE, SMALL_BATCH = 200, 64, 2, 8
 
 
@@ -162,22 +163,29 @@ def many_slides(slide: Slide, path: Path, folder: Path, workers: int, rounds: in
     return compare(row, contestants, rounds, prepare=lambda: warm(path))
 
 
-def paused_consumer(slide: Slide, path: Path, workers: int) -> dict[str, float]:
-    """Return how many MB each contestant holds once its consumer has paused after a batch."""
+def paused_consumer(path: Path, workers: int) -> dict[str, float]:
+    """Return how many MB each contestant holds once its consumer has paused after a batch.
+
+    Each runs in a process of its own, whose memory nobody has used before.
+    """
+    fresh = multiprocessing.get_context("spawn")
+    held = {}
+    for name in ("regionio", "cucim"):
+        with fresh.Pool(1) as pool:
+            held[name] = pool.apply(_held_while_pausing, (name, path, workers))
+    return held
+
+
+def _held_while_pausing(name: str, path: Path, workers: int) -> float:
     import psutil
 
-    locations = random_locations(slide.side, 100_000)
-    flat = locations.ravel().tolist()
-    options: dict[str, Any] = {"batch_size": BATCH, "num_workers": workers}
     regionio.cache.capacity = 0
-    images = {"regionio": (regionio.open(path), locations), "cucim": (open_cucim(path), flat)}
-    held = {}
-    for name, (image, where) in images.items():
-        gc.collect()
-        before = psutil.Process().memory_info().rss
-        batches = iter(image.read_region(where, (PATCH, PATCH), **options))
-        next(batches)
-        time.sleep(2)
-        held[name] = (psutil.Process().memory_info().rss - before) / 1e6
-        del batches
-    return held
+    locations = random_locations(LARGE_SIDE, 100_000)
+    image = regionio.open(path) if name == "regionio" else open_cucim(path)
+    where: Any = locations if name == "regionio" else locations.ravel().tolist()
+    next(iter(image.read_region(where[:2], (PATCH, PATCH))), None)  # libraries are loaded
+    before = psutil.Process().memory_info().rss
+    batches = iter(image.read_region(where, (PATCH, PATCH), batch_size=BATCH, num_workers=workers))
+    next(batches)
+    time.sleep(2)
+    return float(psutil.Process().memory_info().rss - before) / 1e6

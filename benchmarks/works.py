@@ -270,4 +270,4 @@ def opening(slide: Slide, path: Path, rounds: int) -> Row:
         "tifffile": with_tifffile,
         "openslide": openslide,
     }
-    return compare(row, contestants, rounds, prepare=lambda: warm(path))
+    return compare(row, contestants, rounds)

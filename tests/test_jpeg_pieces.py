@@ -54,7 +54,8 @@ def decode(
     channels = np.array([(i, i) for i in range(samples)], dtype=np.int64)
     target = Target(shape[1] * samples, samples, channels, np.zeros(0, np.uint8))
     first = np.array([0, len(boxes)], dtype=np.int64)
-    if not decoder([memoryview(stream)], first, pieces, target)[0]:
+    [done], _, _ = decoder([memoryview(stream)], first, pieces, target)
+    if not done:
         return None
     for (_, _, height, width), part in zip(boxes, out, strict=True):
         assert (part[height:] == 7).all()
@@ -167,7 +168,7 @@ def test_tables_of_one_tile_are_not_used_for_the_next(tissue: np.ndarray) -> Non
     pieces = np.array([(0, 0, *shape, part.ctypes.data) for part in out], dtype=np.int64)
     channels = np.array([(i, i) for i in range(3)], dtype=np.int64)
     target = Target(shape[1] * 3, 3, channels, np.zeros(0, np.uint8))
-    done = decoder([memoryview(whole), memoryview(bare)], np.arange(3), pieces, target)
+    done, _, _ = decoder([memoryview(whole), memoryview(bare)], np.arange(3), pieces, target)
     assert list(done) == [1, 0]
 
 

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio.storage import FileRanges
+
 __all__ = ["Decoder", "PieceDecoder", "Target"]
 
 
@@ -80,18 +82,18 @@ class PieceDecoder(Protocol):
 
     def __call__(
         self,
-        tiles: Sequence[memoryview],
+        tiles: list[memoryview] | FileRanges,
         first: NDArray[np.int64],
         pieces: NDArray[np.int64],
         target: Target,
         keep: NDArray[np.int64] | None = None,
-    ) -> Sequence[int]:
+    ) -> tuple[Sequence[int], int, int]:
         """Decode tiles, of each what its pieces need.
 
         Parameters
         ----------
         tiles
-            Each tile's bytes, as they stand in the file.
+            Each tile's bytes, as they stand in the file, or where they stand.
         first
             ``int64[len(tiles) + 1]``: pieces of tile i are ``pieces[first[i]:first[i + 1]]``.
         pieces
@@ -105,8 +107,10 @@ class PieceDecoder(Protocol):
 
         Returns
         -------
-        sequence of int
+        done
             For each tile 1, or 0 if it was left to the `Decoder`, which decodes it or says what is
             wrong with it.
+        requests, bytes_read
+            What it read from the file.
         """
         ...

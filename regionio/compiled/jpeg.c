@@ -9,6 +9,7 @@
  * Needs libjpeg-turbo 1.5 or later. Source: libjpeg-turbo's libjpeg.txt.
  */
 #include "pieces.h"
+#include "tiles.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -30,11 +31,6 @@ const char jpeg_library[] = "libjpeg-turbo " TEXT(LIBJPEG_TURBO_VERSION);
 typedef struct {
     int64_t address, rows, columns;
 } Keep;
-
-typedef struct {
-    const unsigned char *data;
-    size_t size;
-} Bytes;
 
 typedef struct {
     int rows, columns, samples, is_rgb, can_stop_early;
@@ -224,62 +220,64 @@ static int decode_tile(const TileKind *kind, Bytes stream, const Keep *keep, con
     return 1;
 }
 
-static void decode_tiles(const TileKind *kind, const Py_buffer *streams, Py_ssize_t count,
+static void decode_tiles(const TileKind *kind, const Bytes *tiles, Py_ssize_t count,
                          Py_ssize_t skip, const Keep *keep, const Target *target,
                          unsigned char *scratch, char *done) {
     const int64_t *first = target->first.buf;
     const Piece *pieces = target->pieces.buf;
     const Keep nothing = {0, 0, 0};
     for (Py_ssize_t i = 0; i < count; i++) {
-        const unsigned char *data = streams[i].buf;
-        if (streams[i].len < skip || (skip == 2 && (data[0] != 0xFF || data[1] != 0xD8))) continue;
-        Bytes stream = {data + skip, (size_t)(streams[i].len - skip)};
+        const unsigned char *data = tiles[i].data;
+        if (data == NULL || tiles[i].size < (size_t)skip) continue;
+        if (skip == 2 && (data[0] != 0xFF || data[1] != 0xD8)) continue;
+        Bytes stream = {data + skip, tiles[i].size - (size_t)skip};
         done[i] = (char)decode_tile(kind, stream, keep ? &keep[i] : &nothing, pieces + first[i],
                                     first[i + 1] - first[i], &target->layout, scratch);
     }
 }
 
 PyObject *decode_jpeg(PyObject *module, PyObject *args) {
-    PyObject *sequence, *result = NULL;
+    PyObject *source, *result = NULL;
     Py_buffer prefix, suffix, keep;
     Target target;
     TileKind kind;
     Py_ssize_t skip;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!y*y*niiipy*" TARGET_FORMAT, &PyList_Type, &sequence, &prefix,
-                          &suffix, &skip, &kind.rows, &kind.columns, &kind.samples, &kind.is_rgb,
-                          &keep, TARGET_FIELDS(target)))
+    if (!PyArg_ParseTuple(args, "Oy*y*niiipy*" TARGET_FORMAT, &source, &prefix, &suffix, &skip,
+                          &kind.rows, &kind.columns, &kind.samples, &kind.is_rgb, &keep,
+                          TARGET_FIELDS(target)))
         return NULL;
     kind.prefix = (Bytes){prefix.buf, (size_t)prefix.len};
     kind.suffix = (Bytes){suffix.buf, (size_t)suffix.len};
     kind.can_stop_early = suffix.len == 0;
 
-    Py_ssize_t count = PyList_Size(sequence), opened = 0;
-    Py_buffer *streams = PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer));
-    char *done = PyMem_Calloc((size_t)count + 1, 1);
+    Tiles tiles;
     unsigned char *scratch = NULL;
-    int fits = kind.samples >= 1 && kind.samples <= 3 && kind.columns >= 1 &&
-               kind.columns <= JPEG_MAX_DIMENSION &&
-               (keep.len == 0 || keep.len == count * (Py_ssize_t)sizeof(Keep));
-    if (fits) scratch = PyMem_Malloc((size_t)kind.columns * (size_t)kind.samples + 64);
-    if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "tiles of a size that no JPEG stream has");
-    } else if (!streams || !done || !scratch) {
-        PyErr_NoMemory();
-    } else if (complete_target(&target, count, kind.samples) == 0) {
-        while (opened < count && PyObject_GetBuffer(PyList_GetItem(sequence, opened),
-                                                    &streams[opened], PyBUF_SIMPLE) == 0)
-            opened++;
-        if (opened == count) {
-            Py_BEGIN_ALLOW_THREADS
-            decode_tiles(&kind, streams, count, skip, keep.len ? keep.buf : NULL, &target, scratch,
-                         done);
-            Py_END_ALLOW_THREADS
-            result = PyBytes_FromStringAndSize(done, count);
+    char *done = NULL;
+    if (open_tiles(source, &tiles) == 0) {
+        Py_ssize_t count = tiles.count;
+        int fits = kind.samples >= 1 && kind.samples <= 3 && kind.columns >= 1 &&
+                   kind.columns <= JPEG_MAX_DIMENSION &&
+                   (keep.len == 0 || keep.len == count * (Py_ssize_t)sizeof(Keep));
+        if (fits) {
+            scratch = PyMem_Malloc((size_t)kind.columns * (size_t)kind.samples + 64);
+            done = PyMem_Calloc((size_t)count + 1, 1);
         }
+        if (!fits) {
+            PyErr_SetString(PyExc_ValueError, "tiles of a size that no JPEG stream has");
+        } else if (scratch == NULL || done == NULL) {
+            PyErr_NoMemory();
+        } else if (complete_target(&target, count, kind.samples) == 0) {
+            Py_BEGIN_ALLOW_THREADS
+            read_tiles(&tiles);
+            decode_tiles(&kind, tiles.bytes, count, skip, keep.len ? keep.buf : NULL, &target,
+                         scratch, done);
+            Py_END_ALLOW_THREADS
+            result = Py_BuildValue("y#nL", done, count, tiles.requests,
+                                   (long long)tiles.bytes_read);
+        }
+        close_tiles(&tiles);
     }
-    for (Py_ssize_t i = 0; i < opened; i++) PyBuffer_Release(&streams[i]);
-    PyMem_Free(streams);
     PyMem_Free(done);
     PyMem_Free(scratch);
     PyBuffer_Release(&prefix);

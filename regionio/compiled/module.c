@@ -2,7 +2,8 @@
 #include "pieces.h"
 
 PyDoc_STRVAR(decode_jpeg_doc,
-"Decode JPEG tiles and write pieces of them to memory; return for each tile whether it was done.\n\n"
+"Decode JPEG tiles and write pieces of them to memory.\n\n"
+"Return for each tile whether it was done, the number of reads and the bytes read.\n"
 "`regionio.codecs.cpu.jpeg_pieces` and `regionio.codecs.Target` say what the arguments are.");
 
 PyDoc_STRVAR(paste_doc,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cache import Claim, TileCache
-from regionio._errors import RegionIOError
+from regionio._errors import CorruptFileError, RegionIOError
 from regionio._window import Window
 from regionio.codecs import PieceDecoder
 from regionio.compose import Canvas
@@ -194,16 +194,13 @@ class _Run:
     ) -> None:
         """Fetch, decode and paste some tiles of a group."""
         count = FetchCount()
-        fetched = []
-        for i, data in group.fetch(members, count):
+        if convert is None and group.piece_decoder is not None:
+            members = self._decode_pieces(group, group.piece_decoder, members, offer, count)
+        for i, data in group.fetch(members, count) if members else ():
             if isinstance(data, RegionIOError):
                 self._fail(group, i, data)
             else:
-                fetched.append((i, data))
-        if convert is None and group.piece_decoder is not None:
-            fetched = self._decode_pieces(group, group.piece_decoder, fetched, offer)
-        for i, data in fetched:
-            self._decode_tile(group, i, data, convert, offer)
+                self._decode_tile(group, i, data, convert, offer)
         self.stats.bytes_wanted += count.bytes_wanted
         self.stats.bytes_read += count.bytes_read
         self.stats.requests += count.requests
@@ -239,36 +236,43 @@ class _Run:
         self,
         group: TileGroup,
         decoder: PieceDecoder,
-        fetched: list[tuple[int, memoryview]],
+        members: Sequence[int],
         offer: _Offer | None,
-    ) -> list[tuple[int, memoryview]]:
+        count: FetchCount,
+    ) -> Sequence[int]:
         """Decode tiles straight into their regions, and into memory of their own if they are kept.
 
         Returns
         -------
-        list
-            The tiles that the decoder left.
+        sequence of int
+            The tiles that are left to `_decode_tile`.
         """
-        members = [i for i, _ in fetched]
-        first, pieces = group.pieces_of(members)
-        targets = self.canvas.targets(pieces) if fetched else None
+        inside = group.sorted_inside(members)
+        first, pieces = group.pieces_of(inside)
+        targets = self.canvas.targets(pieces) if inside else None
         if targets is None:
-            return fetched
+            return members
+        try:
+            source = group.bytes_of(inside, count)
+        except CorruptFileError:  # `fetch` will say which tiles are affected
+            return members
         kept: dict[int, NDArray[Any]] = {}
         keep = None
         if offer is not None:
-            keep = np.zeros((len(members), 3), dtype=np.int64)
-            for row, i in zip(keep, members, strict=True):
+            keep = np.zeros((len(inside), 3), dtype=np.int64)
+            for row, i in zip(keep, inside, strict=True):
                 if offer.wants_whole(i):
                     kept[i] = np.empty(group.tile_shape, dtype=group.dtype)
                     row[:] = kept[i].ctypes.data, group.rows[i], group.columns[i]
-        done = decoder([data for _, data in fetched], first, targets.boxes, targets.layout, keep)
+        done, requests, nbytes = decoder(source, first, targets.boxes, targets.layout, keep)
+        count.requests += requests
+        count.bytes_read += nbytes
+        finished = {i for i, ok in zip(inside, done, strict=True) if ok}
         if offer is not None:
-            for i, ok in zip(members, done, strict=True):
-                if ok and i in kept:
-                    offer.give(i, kept[i])
-        self.stats.tiles_decoded += sum(done)
-        return [tile for tile, ok in zip(fetched, done, strict=True) if not ok]
+            for i in finished.intersection(kept):
+                offer.give(i, kept[i])
+        self.stats.tiles_decoded += len(finished)
+        return [i for i in members if i not in finished]
 
     def _fail(self, group: TileGroup, member: int, error: Exception) -> None:
         self.failures.append(Failure(group.regions(member), group.located(member, error)))

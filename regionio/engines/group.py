@@ -14,7 +14,7 @@ from regionio._irregular import runs
 from regionio._window import Window
 from regionio.codecs import decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
-from regionio.storage import FetchCount, Storage
+from regionio.storage import FetchCount, FileRanges, Storage
 
 __all__ = ["LARGEST_TILE_BYTES", "TileGroup", "groups_of"]
 
@@ -108,6 +108,30 @@ class TileGroup:
         np.cumsum(counts, out=first[1:])
         return first, self.window.pieces[bounds[chosen][owner] + inner]
 
+    def sorted_inside(self, members: Sequence[int]) -> list[int]:
+        """Return the tiles whose bytes lie within the file, in the order of their offsets."""
+        offset, nbytes, size = self._offset, self._nbytes, self._storage.identity.size
+        inside = [i for i in members if offset[i] + nbytes[i] <= size]
+        inside.sort(key=offset.__getitem__)
+        return inside
+
+    def bytes_of(self, members: list[int], count: FetchCount) -> list[memoryview] | FileRanges:
+        """Return the bytes of tiles of `sorted_inside`, or where compiled code reads them.
+
+        Raises
+        ------
+        CorruptFileError
+            The file has become shorter.
+        """
+        offsets = [self._offset[i] for i in members]
+        sizes = [self._nbytes[i] for i in members]
+        pairs = np.array([offsets, sizes], dtype=np.int64).T.copy()
+        ranges = self._storage.ranges(pairs)
+        if ranges is None:
+            return self._storage.read(offsets, sizes, count)
+        count.bytes_wanted += sum(sizes)
+        return ranges
+
     def fetch(
         self, members: Sequence[int], count: FetchCount
     ) -> Iterator[tuple[int, memoryview | RegionIOError]]:
@@ -119,8 +143,7 @@ class TileGroup:
             Number of the tile in the group; its bytes, or why they can't be had.
         """
         offset, nbytes, size = self._offset, self._nbytes, self._storage.identity.size
-        inside = [i for i in members if offset[i] + nbytes[i] <= size]
-        inside.sort(key=offset.__getitem__)
+        inside = self.sorted_inside(members)
         try:
             data = self._storage.read(
                 [offset[i] for i in inside], [nbytes[i] for i in inside], count

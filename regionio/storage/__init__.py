@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from regionio.storage._contract import FetchCount, FileIdentity, Storage
+from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
 from regionio.storage.local import LocalFile
 
-__all__ = ["FetchCount", "FileIdentity", "LocalFile", "Storage", "open_storage"]
+__all__ = ["FetchCount", "FileIdentity", "FileRanges", "LocalFile", "Storage", "open_storage"]
 
 
 def open_storage(path: str) -> Storage:

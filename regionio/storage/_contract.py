@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-__all__ = ["FetchCount", "FileIdentity", "Storage"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FetchCount", "FileIdentity", "FileRanges", "Storage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,25 @@ class FetchCount:
     requests: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class FileRanges:
+    """Ranges of a file that compiled code reads by itself, without Python's lock.
+
+    Parameters
+    ----------
+    descriptor
+        Open file descriptor.
+    ranges
+        ``int64[n, 2]``, offsets and sizes in bytes, sorted by offset.
+    holder
+        Keeps the descriptor open.
+    """
+
+    descriptor: int
+    ranges: NDArray[np.int64]
+    holder: object
+
+
 class Storage(Protocol):
     """One file that can be read by range, from many threads at once."""
 
@@ -77,6 +99,21 @@ class Storage(Protocol):
         ------
         CorruptFileError
             The file ended before a range did.
+        ClosedError
+            The storage was closed.
+        """
+        ...
+
+    def ranges(self, ranges: NDArray[np.int64]) -> FileRanges | None:
+        """Return what compiled code needs to read ranges by itself, None if it can't.
+
+        Parameters
+        ----------
+        ranges
+            As in `FileRanges`.
+
+        Raises
+        ------
         ClosedError
             The storage was closed.
         """

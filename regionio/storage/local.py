@@ -8,8 +8,11 @@ import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._errors import ClosedError, CorruptFileError, UnsupportedFormatError
-from regionio.storage._contract import FetchCount, FileIdentity
+from regionio.storage._contract import FetchCount, FileIdentity, FileRanges
 
 __all__ = ["LocalFile"]
 
@@ -51,10 +54,7 @@ class LocalFile:
     def read(
         self, offsets: Sequence[int], sizes: Sequence[int], count: FetchCount
     ) -> list[memoryview]:
-        descriptor = self._open  # held until the end: closing does not take it away
-        if descriptor is None:
-            msg = f"{self._path!r} is closed; open it again to read from it"
-            raise ClosedError(msg)
+        descriptor = self._descriptor()  # held until the end: closing does not take it away
         buffers: list[memoryview] = []
         position, ranges = 0, len(offsets)
         while position < ranges:
@@ -73,6 +73,17 @@ class LocalFile:
             position = last
         count.bytes_wanted += sum(sizes)
         return buffers
+
+    def ranges(self, ranges: NDArray[np.int64]) -> FileRanges | None:
+        descriptor = self._descriptor()
+        return FileRanges(descriptor.number, ranges, descriptor) if HAS_PREAD else None
+
+    def _descriptor(self) -> _Descriptor:
+        descriptor = self._open
+        if descriptor is None:
+            msg = f"{self._path!r} is closed; open it again to read from it"
+            raise ClosedError(msg)
+        return descriptor
 
     def _read_run(self, descriptor: _Descriptor, offset: int, size: int) -> bytes:
         data = descriptor.read_at(offset, size)

@@ -17,6 +17,7 @@ from regionio._index import Encoding
 from regionio._native import native
 from regionio.codecs._contract import PieceDecoder, Target
 from regionio.codecs.cpu.jpeg import END, START, is_plain
+from regionio.storage import FileRanges
 
 __all__ = ["JpegPieceDecoder", "jpeg_piece_decoder"]
 
@@ -43,15 +44,18 @@ class JpegPieceDecoder:
 
     def __call__(
         self,
-        tiles: Sequence[memoryview],
+        tiles: list[memoryview] | FileRanges,
         first: NDArray[np.int64],
         pieces: NDArray[np.int64],
         target: Target,
         keep: NDArray[np.int64] | None = None,
-    ) -> Sequence[int]:
+    ) -> tuple[Sequence[int], int, int]:
         assert native is not None
+        source: object = tiles
+        if isinstance(tiles, FileRanges):
+            source = tiles.descriptor, tiles.ranges
         kept = NOTHING_KEPT if keep is None else keep
-        done: bytes = native.decode_jpeg(
-            list(tiles), *self._encoding, kept, first, pieces, *target.fields
+        result: tuple[bytes, int, int] = native.decode_jpeg(
+            source, *self._encoding, kept, first, pieces, *target.fields
         )
-        return done
+        return result
