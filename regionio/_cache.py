@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from regionio._fork import renew_after_fork
 from regionio._index import TileTable
+from regionio._workers import dataloader_workers
 
 __all__ = ["CacheStats", "Claim", "ReuseHistory", "TileCache", "cache"]
 
 DEFAULT_CAPACITY_BYTES = 128 * 1024 * 1024
+ENVIRONMENT = "REGIONIO_CACHE_BYTES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,18 @@ class CacheStats:
 
 
 class Claim:
-    """One tile's decode, which others may wait for."""
+    """One tile's decode, which others may wait for.
 
-    __slots__ = ("_done", "_pixels")
+    Parameters
+    ----------
+    owner
+        Who decodes it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_done", "_pixels", "owner")
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
         self._done: threading.Event | None = None  # made by the first who waits
         self._pixels: NDArray[Any] | None = None
 
@@ -86,7 +95,7 @@ class TileCache:
     --------
     >>> import numpy as np
     >>> tiles = TileCache(capacity=1000)
-    >>> _, mine = tiles.claim([("slide", 7)])
+    >>> _, mine = tiles.claim([("slide", 7)], owner="this example")
     >>> mine
     [0]
     >>> tiles.fulfil(("slide", 7), np.zeros((10, 10), np.uint8), keep=True)
@@ -99,7 +108,7 @@ class TileCache:
         self._tiles: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._claims: dict[Hashable, Claim] = {}
         self._histories: WeakKeyDictionary[TileTable, ReuseHistory] = WeakKeyDictionary()
-        self._capacity = capacity
+        self._capacity, self._chosen = capacity, False
         self._nbytes = self._hits = self._misses = 0
         renew_after_fork(self)
 
@@ -109,10 +118,20 @@ class TileCache:
         self._claims = {}
         self._histories = WeakKeyDictionary()
 
+    def __repr__(self) -> str:
+        stats = self.stats
+        held, most = stats.nbytes / 2**20, stats.capacity / 2**20
+        return f"<TileCache {held:.0f} of {most:.0f} MiB, {stats.tiles} tiles, {stats.hits} hits>"
+
     @property
     def capacity(self) -> int:
-        """Most bytes to hold. Setting it drops what no longer fits."""
-        return self._capacity
+        """Most bytes to hold. Setting it drops what no longer fits.
+
+        Unless it was set, the workers of a PyTorch DataLoader share it.
+        """
+        if self._chosen:
+            return self._capacity
+        return self._capacity // dataloader_workers()
 
     @capacity.setter
     def capacity(self, capacity: int) -> None:
@@ -120,7 +139,7 @@ class TileCache:
             msg = f"a cache's capacity is 0 bytes or more, not {capacity}"
             raise ValueError(msg)
         with self._lock:
-            self._capacity = capacity
+            self._capacity, self._chosen = capacity, True
             self._evict()
 
     @property
@@ -128,7 +147,7 @@ class TileCache:
         """Counts since the last `clear`."""
         with self._lock:
             return CacheStats(
-                self._hits, self._misses, self._nbytes, self._capacity, len(self._tiles)
+                self._hits, self._misses, self._nbytes, self.capacity, len(self._tiles)
             )
 
     def clear(self) -> None:
@@ -138,13 +157,17 @@ class TileCache:
             self._histories.clear()
             self._nbytes = self._hits = self._misses = 0
 
-    def claim(self, keys: Sequence[Hashable]) -> tuple[list[NDArray[Any] | Claim], list[int]]:
+    def claim(
+        self, keys: Sequence[Hashable], owner: object
+    ) -> tuple[list[NDArray[Any] | Claim], list[int]]:
         """Look tiles up, and take on those that nobody decodes yet.
 
         Parameters
         ----------
         keys
             What identifies each tile, each once.
+        owner
+            Whose the claims are: an object of this call's own.
 
         Returns
         -------
@@ -152,7 +175,7 @@ class TileCache:
             For each key its pixels, or the claim of whoever decodes it now.
         mine
             Positions of the keys that nobody decoded: their claims are the caller's, who must
-            decode them and call `fulfil` or `release`, whatever happens.
+            decode them and call `fulfil`, and `release` in the end, whatever happens.
         """
         found: list[NDArray[Any] | Claim] = []
         mine: list[int] = []
@@ -166,24 +189,28 @@ class TileCache:
                     claim.expect()
                     found.append(claim)
                 else:
-                    claim = self._claims[key] = Claim()
+                    claim = self._claims[key] = Claim(owner)
                     found.append(claim)
                     mine.append(place)
             self._misses += len(mine)
             self._hits += len(keys) - len(mine)
         return found, mine
 
-    def release(self, keys: Sequence[Hashable]) -> None:
-        """Give claimed tiles up: whoever waits for them must decode them himself.
+    def release(self, keys: Sequence[Hashable], owner: object) -> None:
+        """Give up what is left of an owner's claims: whoever waits must decode himself.
 
         Parameters
         ----------
-        keys
-            Keys that `claim` gave to the caller.
+        keys, owner
+            What `claim` was called with; it may have been interrupted.
         """
         with self._lock:
-            claims = [self._claims.pop(key) for key in keys]
-        for claim in claims:
+            claims = [self._claims.get(key) for key in keys]
+            mine = [claim for claim in claims if claim is not None and claim.owner is owner]
+            for key, claim in zip(keys, claims, strict=True):
+                if claim is not None and claim.owner is owner:
+                    del self._claims[key]
+        for claim in mine:
             claim.settle(None)
 
     def fulfil(self, key: Hashable, pixels: NDArray[Any], *, keep: bool = False) -> None:
@@ -200,7 +227,7 @@ class TileCache:
         """
         with self._lock:
             claim = self._claims.pop(key)
-            if keep and pixels.nbytes <= self._capacity:
+            if keep and pixels.nbytes <= self.capacity:
                 self._tiles[key] = pixels
                 self._nbytes += pixels.nbytes
                 self._evict()
@@ -216,7 +243,8 @@ class TileCache:
             return history
 
     def _evict(self) -> None:
-        while self._nbytes > self._capacity:
+        capacity = self.capacity
+        while self._nbytes > capacity:
             _, pixels = self._tiles.popitem(last=False)
             self._nbytes -= pixels.nbytes
 
@@ -273,8 +301,13 @@ class ReuseHistory:
 
 
 def _capacity_from_environment() -> int:
-    text = os.environ.get("REGIONIO_CACHE_BYTES", "")
-    return int(text) if text.isdigit() else DEFAULT_CAPACITY_BYTES
+    text = os.environ.get(ENVIRONMENT)
+    if text is None:
+        return DEFAULT_CAPACITY_BYTES
+    if not text.isdigit():
+        msg = f"{ENVIRONMENT} is a number of bytes, not {text!r}"
+        raise ValueError(msg)
+    return int(text)
 
 
 cache = TileCache(_capacity_from_environment())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, NoReturn, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from regionio._errors import ChangedFileError, ClosedError
+from regionio._errors import ChangedFileError, ClosedError, UnsupportedFormatError
 from regionio._index import SceneInfo
 from regionio._level import LevelInfo
 from regionio._loader import Loader
@@ -69,7 +70,11 @@ def open(
     if icc not in {None, "srgb"}:
         msg = f"icc is None or 'srgb', not {icc!r}"
         raise ValueError(msg)
-    return Image(open_file(os.fspath(path), scene), path=(), icc=icc)
+    name = os.fsdecode(path)
+    if "://" in name:
+        msg = f"{name!r}: remote files are not read yet; copy it to a disk"
+        raise UnsupportedFormatError(msg)
+    return Image(open_file(name, scene), path=(), icc=icc)
 
 
 class Image:
@@ -88,9 +93,14 @@ class Image:
             self._index = self._index.associated[name]
         self._convert = None
         self._closed = False
+        self._closed_once = threading.Lock()  # taken by whoever closes, and never given back
         profile = self._index.icc_profile
-        if icc is not None and profile is not None and self._index.is_rgb8:
-            self._convert = srgb_transform(profile)
+        if icc is not None and profile is not None:
+            if self._index.is_rgb8:
+                self._convert = srgb_transform(profile)
+            elif not path:  # labels and the like stay as they are
+                msg = f"{file.identity.path!r}: icc='srgb' is for RGB of three 8-bit channels"
+                raise UnsupportedFormatError(msg)
 
     @property
     def path(self) -> str:
@@ -250,11 +260,7 @@ class Image:
         if name not in self._index.associated:
             msg = f"{self.path!r} has no {name!r}; it has {list(self.associated_images)}"
             raise KeyError(msg)
-        image = Image.__new__(Image)
-        Image.__init__(
-            image, self._file.shared(), path=(*self._associated_path, name), icc=self._icc
-        )
-        return image
+        return Image(self._file.shared(), path=(*self._associated_path, name), icc=self._icc)
 
     @overload
     def read_region(
@@ -329,14 +335,15 @@ class Image:
         drop_last
             Leave out a last batch that is short.
         prefetch_factor
-            Batches that are read ahead.
+            Batches that are read ahead. Small batches are read further ahead, until they need 256
+            tiles together; 0 reads nothing ahead.
         shuffle, seed
             Read in a random order, a new one every epoch.
         device
             ``"cpu"``.
         fill
             Value where the image has no pixels, in output space: one number or one a channel.
-            None is white for RGB of slide formats, else 0.
+            None is white for RGB of slide formats, converted as a white pixel, else 0.
         out
             Array to read a single region into; shape and dtype must match.
         return_mask
@@ -353,7 +360,8 @@ class Image:
             Distance of neighbouring pixels of the result, one number or (x, y), in the image's
             unit, instead of a level. Where no level has it (to 0.1 %), the next finer one is read
             and averaged over areas; `size` is in pixels of the result, and the mask says which of
-            them lie wholly inside the image.
+            them lie wholly inside the image. Up to 10 % finer than level 0 it is interpolated;
+            finer is a ValueError.
 
         Returns
         -------
@@ -404,7 +412,11 @@ class Image:
             offset=offset,
             spacing=spacing,
         )
-        result = read_request(self._file, self._index, request, self._cache_key(), self._convert)
+        file = self._file.shared()  # closing the image does not take it away from this read
+        try:
+            result = read_request(file, self._index, request, self._cache_key(), self._convert)
+        finally:
+            file.close()
         if isinstance(result, Loader):
             result.image = self  # whose file must stay open while anybody reads from it
         return result
@@ -428,7 +440,7 @@ class Image:
 
     def close(self) -> None:
         """Refuse new reads. The file is let go of when the last one is done."""
-        if not self._closed:
+        if self._closed_once.acquire(blocking=False):
             self._closed = True
             self._file.close()
 
@@ -439,8 +451,12 @@ class Image:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_closed"):
+        if hasattr(self, "_closed_once"):
             self.close()
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        msg = "an image is not read by itself: use its read_region(…) or thumbnail()"
+        raise TypeError(msg)
 
     def __repr__(self) -> str:
         sizes = "×".join(map(str, self.shape))
@@ -453,12 +469,12 @@ class Image:
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
-        identity, scene = self._file.identity, self._file.scene
-        return _reopen, (identity, scene, self._icc, self._associated_path)
+        identities, scene = self._file.identities, self._file.scene
+        return _reopen, (identities, scene, self._icc, self._associated_path)
 
     def _cache_key(self) -> tuple[Any, ...]:
         """Return what identifies this image's decoded tiles in the process's cache."""
-        return (self._file.identity, self._index.scene, self._associated_path, self._icc)
+        return (self._file.identities, self._index.scene, self._associated_path, self._icc)
 
     def _axes(self, dims: str | None) -> str:
         axes = self.dims if dims is None else dims.upper()
@@ -475,15 +491,17 @@ class Image:
 
 
 def _reopen(
-    identity: FileIdentity, scene: int, icc: str | None, associated_path: tuple[str, ...]
+    identities: tuple[FileIdentity, ...],
+    scene: int,
+    icc: Literal["srgb"] | None,
+    associated_path: tuple[str, ...],
 ) -> Image:
     """Open an image that was pickled."""
-    file = open_file(identity.path, scene)
-    if file.identity != identity:
+    file = open_file(identities[0].path, scene)
+    if file.identities != identities:
         file.close()
-        msg = (
-            f"{identity.path!r} has changed since the image was pickled: it had {identity.size} "
-            f"bytes, now {file.identity.size}, or was written anew; open it again"
-        )
+        was, now = set(identities), set(file.identities)
+        changed = ", ".join(sorted(repr(identity.path) for identity in was - now))
+        msg = f"{changed} changed since the image was pickled; open it again"
         raise ChangedFileError(msg)
     return Image(file, path=associated_path, icc=icc)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NoReturn, Self
 
 from regionio._errors import ClosedError
 from regionio._locations import Feed, LocationSequence, LocationStream
-from regionio._reader import Batch, Reader
+from regionio._opened import OpenedFile
+from regionio._reader import Batch, Reader, Work
 from regionio._region import Region
 from regionio.engines import ReadStats
 
@@ -77,6 +79,7 @@ class Loader:
         reader: Reader,
         locations: LocationSequence | LocationStream,
         options: LoaderOptions,
+        file: OpenedFile,
     ) -> None:
         if options.shuffle and isinstance(locations, LocationStream):
             msg = "shuffle=True needs all locations at once: give a list or an array"
@@ -85,6 +88,7 @@ class Loader:
         self._reader = reader
         self._locations = locations
         self._options = options
+        self._file = file
         self._epoch = 0
         self._skip = 0
         self._current: Epoch | None = None
@@ -95,9 +99,14 @@ class Loader:
         """Start an epoch: the first, or the one after the current."""
         self._check_open()
         if self._current is not None:
+            self._current.supersede()
             self._end_epoch()
             self._epoch += 1
         return self._start()
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a loader is not pickled: pickle its image, and call read_region where it arrives"
+        raise TypeError(msg)
 
     def __next__(self) -> Region:
         """Return the next batch of the current epoch."""
@@ -137,10 +146,16 @@ class Loader:
         Returns
         -------
         dict
-            Plain integers: epoch, delivered (batches of that epoch) and seed.
+            Plain integers: epoch, delivered (batches of that epoch), seed and batch_size. After the
+            last batch it is the beginning of the next epoch.
         """
-        delivered = self._skip if self._current is None else self._current.delivered
-        return {"epoch": self._epoch, "delivered": delivered, "seed": self._options.seed}
+        epoch, delivered = self._epoch, self._skip
+        if self._current is not None:
+            delivered = self._current.delivered
+            if self._current.exhausted:
+                epoch, delivered = epoch + 1, 0
+        seed, batch_size = self._options.seed, self._options.batch_size
+        return {"epoch": epoch, "delivered": delivered, "seed": seed, "batch_size": batch_size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where another loader over the same locations stood.
@@ -149,7 +164,24 @@ class Loader:
         ----------
         state
             What `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            It is of a loader with another batch size, or no such state.
         """
+        wrong = [
+            key for key in ("epoch", "delivered", "seed", "batch_size") if state.get(key, -1) < 0
+        ]
+        if wrong:
+            msg = f"a loader's state has {wrong} as integers of 0 or more, unlike {state!r}"
+            raise ValueError(msg)
+        if state["batch_size"] != self._options.batch_size:
+            msg = (
+                f"the state is of batches of {state['batch_size']}, this loader has batches of "
+                f"{self._options.batch_size}: it would resume at another place"
+            )
+            raise ValueError(msg)
         self._end_epoch()
         self._epoch, self._skip = state["epoch"], state["delivered"]
         self._options = replace(self._options, seed=state["seed"])
@@ -172,7 +204,7 @@ class Loader:
     def _start(self) -> Epoch:
         options = self._options
         feed = self._locations.feed(self._epoch, shuffle=options.shuffle, seed=options.seed)
-        self._current = Epoch(self._reader, feed, options, self._skip, self.image)
+        self._current = Epoch(self._reader, feed, options, self._skip, self._file.shared())
         self._skip = 0
         return self._current
 
@@ -201,49 +233,80 @@ class Epoch:
         How to go through them.
     skip
         Batches that were delivered before.
-    image
-        What must not be closed before the epoch ends.
+    file
+        Is closed, for this user, when the epoch ends.
     """
 
     def __init__(
-        self, reader: Reader, feed: Feed, options: LoaderOptions, skip: int, image: object
+        self, reader: Reader, feed: Feed, options: LoaderOptions, skip: int, file: OpenedFile
     ) -> None:
-        self._image = image
         self._feed = feed
         self._options = options
         self._work = reader.begin(options.batch_size, options.num_workers)
         self._ahead: list[Batch] = []
         self._exhausted = False
+        self._error: BaseException | None = None
+        self._superseded = False
+        self._lock = threading.Lock()
+        self._handed_out = 0
         self._together, self._window = _window_sizes(reader, options)
         self.delivered = skip
         self._to_skip = skip * options.batch_size
-        self._finalizer = weakref.finalize(self, self._work.cancel)
+        self._finalizer = weakref.finalize(self, _end, self._work, file)
         self._finalizer.atexit = False
 
     def __iter__(self) -> Epoch:
         return self
 
     def __next__(self) -> Region:
+        """Return the next batch; several threads may share an epoch, and each batch goes to one."""
+        with self._lock:
+            batch = self._next_batch()
+            self._handed_out += 1
+        try:
+            region = self._work.finish(batch)
+        except BaseException:
+            self.close()
+            raise
+        with self._lock:
+            self.delivered += 1
+            self._handed_out -= 1
+        return region
+
+    def _next_batch(self) -> Batch:
+        if self._superseded:
+            msg = "a newer loop over this loader ended this one; make a second loader for it"
+            raise RuntimeError(msg)
         if not self._finalizer.alive:
             raise StopIteration
         try:
             self._top_up()
-            if not self._ahead:
-                self.close()
-                raise StopIteration
-            region = self._work.finish(self._ahead.pop(0))
-        except StopIteration:
-            raise
         except BaseException:
             self.close()
             raise
-        self.delivered += 1
-        return region
+        if self._ahead:
+            return self._ahead.pop(0)
+        if self._error is not None:
+            self.close()
+            raise self._error
+        if not self._handed_out:  # else another thread still waits for its batch
+            self.close()
+        raise StopIteration
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every batch has been delivered."""
+        return self._exhausted and not self._ahead
 
     @property
     def stats(self) -> ReadStats:
         """What this epoch has cost so far."""
         return self._work.stats
+
+    def supersede(self) -> None:
+        """Stop because another epoch begins."""
+        self._superseded = self._finalizer.alive
+        self.close()
 
     def close(self) -> None:
         """Stop reading ahead."""
@@ -257,13 +320,20 @@ class Epoch:
             self._feed.take(self._to_skip)
             self._to_skip = 0
         while not self._exhausted and len(self._ahead) <= self._window - self._together:
-            locations, indices = self._feed.take(self._together * batch_size)
-            self._exhausted = len(locations) < self._together * batch_size
-            if self._options.drop_last:
+            wanted = self._together * batch_size
+            locations, indices, self._error = self._feed.take(wanted)
+            self._exhausted = len(locations) < wanted
+            if self._options.drop_last or self._error is not None:
                 whole = len(locations) // batch_size * batch_size
                 locations, indices = locations[:whole], indices[:whole]
             if len(locations):
                 self._ahead.extend(self._work.add(locations, indices))
+
+
+def _end(work: Work, file: OpenedFile) -> None:
+    """Stop what an epoch has begun."""
+    work.cancel()
+    file.close()
 
 
 def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,10 @@ def single_location(location: Any, axes: int) -> NDArray[np.int64] | None:
     >>> single_location([(3, 4)], 2) is None
     True
     """
-    if not isinstance(location, tuple | list | np.ndarray) and not _is_array(location):
+    if _is_array(location) and not isinstance(location, tuple | list):
+        location = np.asarray(location)  # a table of columns iterates over their names
+        return _integers(location) if location.shape == (axes,) else None
+    if not isinstance(location, tuple | list):
         return None
     if len(location) != axes or any(np.ndim(value) for value in location):
         return None
@@ -119,11 +122,22 @@ class LocationStream:
         return _StreamFeed(iter(self._locations), self._axes)
 
 
+Taken: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], Exception | None]
+
+
 class Feed(Protocol):
     """Locations in the order of reading."""
 
-    def take(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return up to `count` locations and their positions in the input."""
+    def take(self, count: int) -> Taken:
+        """Return up to `count` locations.
+
+        Returns
+        -------
+        locations, indices
+            The locations, and their positions in the input.
+        error
+            What the caller's iterator raised after them, or None.
+        """
         ...
 
 
@@ -131,21 +145,26 @@ class _SequenceFeed:
     def __init__(self, table: NDArray[np.int64], order: NDArray[np.int64]) -> None:
         self._table, self._order, self._next = table, order, 0
 
-    def take(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def take(self, count: int) -> Taken:
         chosen = self._order[self._next : self._next + count]
         self._next += len(chosen)
-        return self._table[chosen], chosen
+        return self._table[chosen], chosen, None
 
 
 class _StreamFeed:
     def __init__(self, locations: Iterator[Any], axes: int) -> None:
         self._locations, self._axes, self._next = locations, axes, 0
 
-    def take(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows = [_row(location, self._axes) for location in islice(self._locations, count)]
+    def take(self, count: int) -> Taken:
+        rows: list[NDArray[np.int64]] = []
+        error: Exception | None = None
+        try:
+            rows.extend(_row(place, self._axes) for place in islice(self._locations, count))
+        except Exception as raised:  # noqa: BLE001  it is raised when its turn comes
+            error = raised
         indices = np.arange(self._next, self._next + len(rows))
         self._next += len(rows)
-        return np.array(rows, dtype=np.int64).reshape(-1, self._axes), indices
+        return np.array(rows, dtype=np.int64).reshape(-1, self._axes), indices, error
 
 
 def _row(location: Any, axes: int) -> NDArray[np.int64]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from regionio._errors import ClosedError
+from regionio._errors import ChangedFileError, ClosedError
 from regionio._fork import renew_after_fork
 from regionio._index import ImageIndex
 from regionio.formats import read_index
-from regionio.storage import FileIdentity, Storage, open_storage
+from regionio.storage import FileIdentity, Storage, identity_of, open_storage
 
 __all__ = ["OpenedFile", "indexes", "open_file"]
 
@@ -18,29 +19,57 @@ MOST_INDEXES = 256
 """Parsed indexes that a process keeps, to open a file again without parsing it again."""
 
 
+@dataclass(frozen=True)
+class ParsedIndex:
+    """An index, and the files that it was read from.
+
+    Parameters
+    ----------
+    index
+        The index.
+    identities
+        Of each of `ImageIndex.sources`, as it was when the index was read.
+    """
+
+    index: ImageIndex
+    identities: tuple[FileIdentity, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether none of the files but the first, which is checked by whoever asks, has changed."""
+        return all(_unchanged(identity) for identity in self.identities[1:])
+
+
+def _unchanged(identity: FileIdentity) -> bool:
+    try:
+        return identity_of(identity.path) == identity
+    except OSError:
+        return False
+
+
 class IndexCache:
     """Parsed indexes, least recently used first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._indexes: OrderedDict[tuple[FileIdentity, int | str], ImageIndex] = OrderedDict()
+        self._indexes: OrderedDict[tuple[FileIdentity, int | str], ParsedIndex] = OrderedDict()
         renew_after_fork(self)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, identity: FileIdentity, scene: int | str) -> ImageIndex | None:
-        """Return an index, if it is kept."""
+    def get(self, identity: FileIdentity, scene: int | str) -> ParsedIndex | None:
+        """Return an index, if it is kept and still true."""
         with self._lock:
-            index = self._indexes.get((identity, scene))
-            if index is not None:
+            parsed = self._indexes.get((identity, scene))
+            if parsed is not None:
                 self._indexes.move_to_end((identity, scene))
-            return index
+        return parsed if parsed is not None and parsed.is_current else None
 
-    def put(self, identity: FileIdentity, scene: int | str, index: ImageIndex) -> None:
+    def put(self, identity: FileIdentity, scene: int | str, parsed: ParsedIndex) -> None:
         """Keep an index, and drop the one that was not used for longest."""
         with self._lock:
-            self._indexes[identity, scene] = index
+            self._indexes[identity, scene] = parsed
             while len(self._indexes) > MOST_INDEXES:
                 self._indexes.popitem(last=False)
 
@@ -66,14 +95,16 @@ def open_file(path: str, scene: int | str) -> OpenedFile:
     """
     storage = open_storage(path)
     try:
-        index = indexes.get(storage.identity, scene)
-        if index is None:
+        parsed = indexes.get(storage.identity, scene)
+        if parsed is None:
             index = read_index(storage, scene)
-            indexes.put(storage.identity, scene, index)
+            others = (identity_of(source) for source in index.sources[1:])
+            parsed = ParsedIndex(index, (storage.identity, *others))
+            indexes.put(storage.identity, scene, parsed)
     except BaseException:
         storage.close()
         raise
-    return OpenedFile(storage, index)
+    return OpenedFile(storage, parsed)
 
 
 class OpenedFile:
@@ -83,20 +114,22 @@ class OpenedFile:
     ----------
     storage
         The file itself.
-    index
+    parsed
         One of its images.
     """
 
-    def __init__(self, storage: Storage, index: ImageIndex) -> None:
-        self.index = index
+    def __init__(self, storage: Storage, parsed: ParsedIndex) -> None:
+        self.index = parsed.index
         self.identity = storage.identity
-        self._storages: dict[str, Storage] = {index.sources[0]: storage}
-        self._lock = threading.Lock()
+        self.identities = parsed.identities
+        self._storages: dict[str, Storage] = {parsed.index.sources[0]: storage}
+        self._renew()
         self._users = 1
         renew_after_fork(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        # a garbage collection may close an image of this file while this thread holds the lock
+        self._lock = threading.RLock()
 
     @property
     def scene(self) -> int:
@@ -104,8 +137,15 @@ class OpenedFile:
         return self.index.scene
 
     def shared(self) -> OpenedFile:
-        """Return the same file for one more user."""
+        """Return the same file for one more user.
+
+        Raises
+        ------
+        ClosedError
+            The file was closed.
+        """
         with self._lock:
+            self._check_open()
             self._users += 1
         return self
 
@@ -118,13 +158,25 @@ class OpenedFile:
             The file was closed.
         """
         with self._lock:
-            if self._users == 0:
-                msg = f"{self.identity.path!r} is closed; open it again to read from it"
-                raise ClosedError(msg)
+            self._check_open()
             for source in sources:
                 if source not in self._storages:
-                    self._storages[source] = open_storage(source)
+                    self._storages[source] = self._opened(source)
             return [self._storages[source] for source in sources]
+
+    def _check_open(self) -> None:
+        if self._users == 0:
+            msg = f"{self.identity.path!r} is closed; open it again to read from it"
+            raise ClosedError(msg)
+
+    def _opened(self, source: str) -> Storage:
+        storage = open_storage(source)
+        known = {identity.path: identity for identity in self.identities}
+        if known.get(storage.identity.path, storage.identity) != storage.identity:
+            storage.close()
+            msg = f"{source!r} has changed since {self.identity.path!r} was opened; open it again"
+            raise ChangedFileError(msg)
+        return storage
 
     def close(self) -> None:
         """Let go of the file, if this was the last user."""

@@ -212,10 +212,10 @@ class Reader:
     @property
     def spacing(self) -> dict[str, float]:
         """Spacing of the regions' pixels, for axes where it is known."""
-        factors = (1.0, 1.0) if self.resampling is None else self.resampling.factors
-        downsample = self.view.level.downsample
-        scale = {"X": downsample[0] * factors[0], "Y": downsample[1] * factors[1]}
-        known = self.view.index.spacing
+        known = dict(self.view.index.spacing)
+        if self.resampling is not None:
+            return {**known, **dict(zip("XY", self.resampling.spacing, strict=True))}
+        scale = dict(zip("XY", self.view.level.downsample, strict=True))
         return {axis: value * scale.get(axis, 1.0) for axis, value in known.items()}
 
     def __repr__(self) -> str:
@@ -380,12 +380,21 @@ class Work:
                 resampling.cover(part, begin, out)
 
     def _paint_masks(self, window: Window, batches: Sequence[Batch]) -> None:
-        """Set the masks of planned batches where pieces lie."""
-        size, first = self._batch_size, batches[0].number
-        plain = self._reader.source_layout.without_channels
+        """Set the masks of planned batches where the pieces of all planes lie."""
+        reader, size, first = self._reader, self._batch_size, batches[0].number
+        plain = reader.source_layout.without_channels
         masks = [batch.source_mask for batch in batches]
         ordered = [plain.ordered(mask) for mask in masks if mask is not None]
-        for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
-            if plane == 0:
-                batch, slot = divmod(region, size)
-                ordered[batch - first][slot, z, y : y + height, x : x + width] = True
+        planes = len(reader.planes)
+        if planes == 1 or reader.view.table.complete:
+            for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
+                if plane == 0:
+                    batch, slot = divmod(region, size)
+                    ordered[batch - first][slot, z, y : y + height, x : x + width] = True
+            return
+        covers = [np.zeros(mask.shape, dtype=np.int32) for mask in ordered]
+        for region, _, z, y, x, _, _, height, width in window.pieces.tolist():
+            batch, slot = divmod(region, size)
+            covers[batch - first][slot, z, y : y + height, x : x + width] += 1
+        for mask, cover in zip(ordered, covers, strict=True):
+            mask[...] = (cover == planes).reshape(mask.shape)

@@ -117,6 +117,13 @@ class Region:
     ) -> NDArray[Any]:
         return np.asarray(self.array, dtype=dtype, copy=copy)
 
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            msg = f"a Region has no {name!r}; its array has: region.array.{name}"
+            raise AttributeError(msg)
+        msg = f"a Region has no {name!r}"
+        raise AttributeError(msg)
+
     def __dlpack__(self, **options: Any) -> Any:
         return self.array.__dlpack__(**options)
 

@@ -17,7 +17,7 @@ from regionio._locations import parse_locations, single_location
 from regionio._opened import OpenedFile
 from regionio._reader import Reader, RegionLayout
 from regionio._region import Region
-from regionio._spacing import Resampling, level_and_factors
+from regionio._spacing import Resampling, level_and_factors, pair
 from regionio._window import View
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
@@ -27,6 +27,8 @@ from regionio.values import Conversion, fill_values, selected_channels
 __all__ = ["ReadOptions", "ReadRequest", "read_request"]
 
 LARGEST_COORDINATE = 2**62
+LARGEST_SOURCE_BYTES = 2**30
+"""What may be held of one region that is resampled."""
 
 
 class ReadOptions(TypedDict, total=False):
@@ -124,7 +126,7 @@ def read_request(
         if request.out is not None:
             msg = "out= takes one region: give one location, without batch_size"
             raise ValueError(msg)
-        return Loader(reader, parse_locations(location, axes), options)
+        return Loader(reader, parse_locations(location, axes), options, file)
     _check_single(single, request)
     return reader.read(single, workers, _checked_out(request.out, reader))
 
@@ -165,7 +167,7 @@ def _reader(
     fill = fill_values(
         request.fill,
         len(channels),
-        conversion.dtype,
+        conversion,
         white=index.white_background,
         stored=index.dtype,
     )
@@ -174,7 +176,15 @@ def _reader(
         if conversion.dtype.kind == "c":
             msg = "complex values can't be averaged: give a level instead of a spacing"
             raise ValueError(msg)
-        resampling = Resampling(factors, size[1:])
+        resampling = Resampling(factors, size[1:], pair(request.spacing))
+        height, width = resampling.source_size
+        nbytes = size[0] * height * width * len(channels) * conversion.dtype.itemsize
+        if nbytes > LARGEST_SOURCE_BYTES:
+            msg = (
+                f"spacing={request.spacing!r} would be averaged from {width}×{height} pixels, "
+                f"{nbytes} bytes a region: read a smaller size, or use thumbnail()"
+            )
+            raise ValueError(msg)
     level_bytes = index.levels[level].width * index.levels[level].height * index.samples
     covers_level = size[1] * size[2] * index.samples >= level_bytes
     source = Source(
@@ -205,6 +215,9 @@ def _size(
         depth = level.tiles.grid[2] if index.is_volume else 1
         width, height = int(level.width / factors[0]), int(level.height / factors[1])
         return (depth, max(1, height), max(1, width)), not index.is_volume
+    if isinstance(size, str | bytes) or not np.iterable(size):
+        msg = f"size is (width, height), not {size!r}"
+        raise TypeError(msg)
     values = [_integer(value, "size", 1) for value in size]
     if len(values) == 2:
         return (1, values[1], values[0]), True
@@ -241,7 +254,7 @@ def _channel(channel: Any, index: ImageIndex) -> int:
     return _below(channel, index.channels, "channels", index)
 
 
-def _dims(index: ImageIndex, layout: str | None, *, drops_z: bool, drops_c: bool) -> str:
+def _dims(index: ImageIndex, layout: Any, *, drops_z: bool, drops_c: bool) -> str:
     """Return the axes of a region in the order of memory."""
     natural = "" if drops_z else "Z"
     natural += "YX"
@@ -249,6 +262,9 @@ def _dims(index: ImageIndex, layout: str | None, *, drops_z: bool, drops_c: bool
         natural += "C"
     if layout is None:
         return natural
+    if not isinstance(layout, str):
+        msg = f"layout is text such as 'NCHW', not {layout!r}"
+        raise TypeError(msg)
     dims = layout.upper().translate(str.maketrans("DHW", "ZYX")).removeprefix("N")
     allowed = {"".join(sorted(natural)), "".join(sorted({*natural, "C"}))}
     if "".join(sorted(dims)) not in allowed or (drops_c and "C" in dims):
@@ -300,8 +316,12 @@ def _integer(value: Any, name: str, least: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        msg = f"{name} is made of integers, not {value!r}"
+        order = ": the order is location, size, level" if name == "level" else ""
+        msg = f"{name} is an integer, not {value!r}{order}"
         raise TypeError(msg) from None
+    if number > LARGEST_COORDINATE:
+        msg = f"{name} is too large: {number}"
+        raise ValueError(msg)
     if number < least:
         msg = f"{name} is at least {least}, not {number}"
         raise ValueError(msg)
@@ -311,6 +331,6 @@ def _integer(value: Any, name: str, least: int) -> int:
 def _below(value: Any, count: int, name: str, index: ImageIndex) -> int:
     number = _integer(value, name, 0)
     if number >= count:
-        msg = f"{name}={number}: {index.sources[0]!r} has {count}, counted from 0"
+        msg = f"{name}={number}: {index.sources[0]!r} has {count}, numbered from 0"
         raise IndexError(msg)
     return number

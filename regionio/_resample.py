@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 __all__ = ["area_average", "rounded_to"]
 
 
+ROUNDING = 1e-6
+"""Overlaps of less than this, in pixels, are where the edges' positions were rounded."""
+
+
 def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) -> NDArray[Any]:
     """Average along one axis between given edges.
 
@@ -39,11 +43,14 @@ def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) ->
     sums: NDArray[Any] | None = None
     for tap in range(taps):  # the n-th pixel under each of the areas
         pixel = first + tap
-        overlap = (np.minimum(pixel + 1, high) - np.maximum(pixel, low)).clip(0)
+        overlap = np.minimum(pixel + 1, high) - np.maximum(pixel, low)
+        overlap[overlap < ROUNDING] = 0
         weight = (overlap / (high - low)).astype(np.float32 if exact else np.float64)
-        part = moved[np.minimum(pixel, len(moved) - 1)] * weight.reshape(
-            -1, *[1] * (moved.ndim - 1)
-        )
+        weight = weight.reshape(-1, *[1] * (moved.ndim - 1))
+        part = moved[np.minimum(pixel, len(moved) - 1)]
+        if moved.dtype.kind == "f":  # 0 × NaN is NaN
+            part = np.where(weight > 0, part, 0)
+        part = part * weight
         sums = part if sums is None else np.add(sums, part, out=sums)
     assert sums is not None
     return np.moveaxis(sums, 0, axis)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from regionio._errors import ClosedError
+from regionio._fork import renew_after_fork
 from regionio._window import Window
 from regionio._workers import worker_pool
 from regionio.compose import Canvas
@@ -62,7 +64,18 @@ class Schedule:
         self._tasks = 0
         self._open_pieces: dict[int, int] = {}
         self._errors: dict[int, Exception] = {}
+        self._cancelled = False
         self.stats = ReadStats()
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        """In a forked child, give up what only the parent's threads would finish."""
+        self._changed = threading.Condition()
+        self._waiting, self._tasks = None, 0
+        for batch in self._open_pieces:
+            msg = "the loader was forked while it read; iterate over it anew in this process"
+            self._errors.setdefault(batch, RuntimeError(msg))
+        self._open_pieces.clear()
 
     def add(self, window: Window) -> None:
         """Take in the tiles of one or more further batches."""
@@ -86,14 +99,19 @@ class Schedule:
         ------
         RegionIOError
             A tile of the batch could not be read.
+        ClosedError
+            The batch was cancelled.
         """
         if self._num_workers == 0:
             while batch in self._open_pieces and self._render_next():
                 pass
         with self._changed:
-            while batch in self._open_pieces:
+            while batch in self._open_pieces and not self._cancelled:
                 self._changed.wait()
             error = self._errors.pop(batch, None)
+            if self._cancelled:
+                msg = "the loader was closed while it was read"
+                raise ClosedError(msg)
         if error is not None:
             raise error
 
@@ -106,6 +124,7 @@ class Schedule:
     def cancel(self) -> None:
         """Drop what waits. What is at work ends soon, and its results go nowhere."""
         with self._changed:
+            self._cancelled = True
             self._waiting = None
             self._open_pieces.clear()
             self._changed.notify_all()
@@ -121,13 +140,14 @@ class Schedule:
         A thread of the pool (`counted`) signs off under the same lock under which it finds
         nothing: tiles that are added later find it gone and start another.
         """
-        with self._changed:
-            part = self._take()
-            if part is None:
-                self._tasks -= counted
-                return False
-        pieces = _pieces_by_batch(part, self._batch_size)
+        pieces: dict[int, int] = {}
         try:
+            with self._changed:
+                part = self._take()
+                if part is None:
+                    self._tasks -= counted
+                    return False
+            pieces = _pieces_by_batch(part, self._batch_size)
             failures, stats = self._engine.render(part, self._canvas)
             errors: dict[int, Exception] = {
                 region // self._batch_size: failure.error
@@ -136,6 +156,8 @@ class Schedule:
             }
         except Exception as error:  # noqa: BLE001  it is raised where its batch is waited for
             stats = ReadStats()
+            if not pieces:  # it is not known whose work is lost
+                pieces = dict(self._open_pieces)
             errors = dict.fromkeys(pieces, error)
         self._done(pieces, errors, stats)
         return True

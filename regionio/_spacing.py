@@ -13,13 +13,29 @@ from numpy.typing import NDArray
 from regionio._index import ImageIndex
 from regionio._resample import area_average, rounded_to
 
-__all__ = ["Resampling", "level_and_factors"]
+__all__ = ["Resampling", "level_and_factors", "pair"]
 
 SAME = 0.001
 """A level whose spacing differs by no more than this share is read as it is."""
 
 FINER = 0.1
 """How much finer than the largest level a spacing may be: more would be invented detail."""
+
+
+def pair(spacing: float | Sequence[float]) -> tuple[float, float]:
+    """Return a spacing as (x, y).
+
+    Raises
+    ------
+    ValueError
+        It is no positive number or pair of such.
+    """
+    values = np.atleast_1d(np.asarray(spacing))
+    numbers = values.dtype.kind in "uif" and values.shape in {(1,), (2,)}
+    if not numbers or not np.isfinite(values).all() or (values <= 0).any():
+        msg = f"spacing is a positive number or a pair of them, not {spacing!r}"
+        raise ValueError(msg)
+    return float(values[0]), float(values[-1])
 
 
 def level_and_factors(
@@ -47,10 +63,7 @@ def level_and_factors(
     ValueError
         The image's spacing is not known, or is coarser.
     """
-    wanted = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 2)
-    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
-        msg = f"spacing is a positive number or a pair of them, not {spacing!r}"
-        raise ValueError(msg)
+    wanted = np.array(pair(spacing))
     known = [index.spacing.get(axis) for axis in "XY"]
     if None in known:
         msg = f"{index.sources[0]!r} does not tell its spacing: choose a level instead"
@@ -80,16 +93,19 @@ class Resampling:
         (x, y): pixels read along one pixel of the result.
     size
         (height, width) of the result.
+    spacing
+        (x, y) of its pixels.
     """
 
     factors: tuple[float, float]
     size: tuple[int, int]
+    spacing: tuple[float, float]
 
     @property
     def source_size(self) -> tuple[int, int]:
         """(height, width) to read, with one pixel more for regions that begin inside a pixel."""
         height, width = (
-            math.ceil(n * factor - 1e-6) + 1
+            math.ceil(min(n * factor, 2.0**60) - 1e-6) + 1
             for n, factor in zip(self.size, reversed(self.factors), strict=True)
         )
         return height, width

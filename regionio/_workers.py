@@ -10,7 +10,7 @@ from functools import cache
 
 from regionio._fork import renew_after_fork
 
-__all__ = ["WorkerPool", "default_num_workers", "worker_pool"]
+__all__ = ["WorkerPool", "dataloader_workers", "default_num_workers", "worker_pool"]
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"

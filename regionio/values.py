@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,24 @@ class Conversion:
     dtype
         Of the region.
     scale, offset
-        ``[1]`` or ``[channels]`` of `dtype`, or None: values stay as they are.
+        ``[1]`` or ``[channels]`` of `working`, or None: values stay as they are.
+    working
+        Dtype in which scale and offset are applied: float16 is too coarse for that.
     """
 
     dtype: np.dtype[Any]
     scale: NDArray[Any] | None = None
     offset: NDArray[Any] | None = None
+    working: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float32))
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Convert stored values, whose last axis is the channels of `scale` and `offset`."""
+        converted = values
+        if self.scale is not None:
+            converted = np.multiply(converted, self.scale, dtype=self.working, casting="unsafe")
+        if self.offset is not None:
+            converted = np.add(converted, self.offset, dtype=self.working, casting="unsafe")
+        return converted.astype(self.dtype, copy=False)
 
     @classmethod
     def of(
@@ -59,7 +71,14 @@ class Conversion:
         """
         scaled = scale is not None or offset is not None
         natural = np.dtype(np.float32) if scaled else stored
-        target = natural if dtype is None else np.dtype(dtype)
+        try:
+            target = natural if dtype is None else np.dtype(dtype)
+        except TypeError as error:
+            msg = f"dtype is one of NumPy's, for example 'float32', not {dtype!r}"
+            raise TypeError(msg) from error
+        if target.kind not in "biufc":
+            msg = f"dtype is a number's, for example 'float32', not {target}"
+            raise ValueError(msg)
         if scaled and target.kind != "f":
             msg = f"scale and offset need a floating dtype, not {target}"
             raise ValueError(msg)
@@ -69,11 +88,23 @@ class Conversion:
         if target.kind == "f" and stored.kind == "c":
             msg = f"dtype {target} can't hold complex values"
             raise ValueError(msg)
+        if not scaled and target.kind == "f" and stored.kind in "ui":
+            _check_range(stored, target)
+        least = np.float64 if stored.itemsize >= 4 and stored.kind in "ui" else np.float32
+        working = np.result_type(least, target if target.kind == "f" else least)
         return cls(
             target,
-            _per_channel(scale, channels, target, "scale"),
-            _per_channel(offset, channels, target, "offset"),
+            _per_channel(scale, channels, working, "scale"),
+            _per_channel(offset, channels, working, "offset"),
+            working,
         )
+
+
+def _check_range(stored: np.dtype[Any], target: np.dtype[Any]) -> None:
+    """Refuse a floating dtype that overflows."""
+    if np.iinfo(stored).max > float(np.finfo(target).max):
+        msg = f"dtype {target} can't hold all values of the image's {stored}: give a scale"
+        raise ValueError(msg)
 
 
 def _per_channel(
@@ -81,7 +112,11 @@ def _per_channel(
 ) -> NDArray[Any] | None:
     if values is None:
         return None
-    array = np.atleast_1d(np.asarray(values, dtype=dtype))
+    try:
+        array = np.atleast_1d(np.asarray(values, dtype=dtype))
+    except (TypeError, ValueError) as error:
+        msg = f"{name} is one number or one a channel ({channels}), not {values!r}"
+        raise TypeError(msg) from error
     if array.ndim != 1 or len(array) not in {1, channels}:
         msg = f"{name} is one number or one a channel ({channels}), not shape {array.shape}"
         raise ValueError(msg)
@@ -94,7 +129,7 @@ def _per_channel(
 def fill_values(
     fill: ArrayLike | None,
     channels: int,
-    dtype: np.dtype[Any],
+    conversion: Conversion,
     *,
     white: bool,
     stored: np.dtype[Any],
@@ -104,30 +139,36 @@ def fill_values(
     Parameters
     ----------
     fill
-        In output space: one number or one a channel. None is white or zero.
+        In output space: one number or one a channel. None is white, converted as a white pixel of
+        the image would be, or zero.
     channels
         Channels of the region.
-    dtype
-        Of the region.
+    conversion
+        From stored values to the region's.
     white
-        Whether the default is white: the largest stored value, as far as `dtype` holds it.
+        Whether the default is white: the largest stored value.
     stored
         Dtype of the image.
 
     Returns
     -------
     ndarray
-        ``[1]`` or ``[channels]`` of `dtype`.
+        ``[1]`` or ``[channels]`` of the region's dtype.
 
     Raises
     ------
     ValueError
-        `dtype` can't hold it.
+        The region's dtype can't hold it.
     """
+    dtype = conversion.dtype
     if fill is None:
-        value = np.iinfo(stored).max if white and stored.kind in "ui" else 0
-        return np.full(1, value).astype(dtype)
+        if white and stored.kind in "ui":
+            return conversion(np.full(channels, np.iinfo(stored).max, dtype=stored))
+        return np.zeros(1, dtype=dtype)
     wanted = np.atleast_1d(np.asarray(fill))
+    if wanted.dtype.kind not in "biufc":
+        msg = f"fill is one number or one a channel ({channels}), not {fill!r}"
+        raise TypeError(msg)
     if wanted.ndim != 1 or len(wanted) not in {1, channels}:
         msg = f"fill is one number or one a channel ({channels}), not shape {wanted.shape}"
         raise ValueError(msg)

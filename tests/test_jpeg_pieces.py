@@ -258,11 +258,12 @@ def converted(
     chosen = part if channels is None else part[..., channels]
     scaled = "scale" in options or "offset" in options
     dtype = np.dtype(options.get("dtype", "float32" if scaled else "uint8"))
-    result = chosen.astype(dtype)
+    working = np.result_type(dtype, np.float32) if scaled else dtype
+    result = chosen.astype(working)
     if "scale" in options:
-        result = result * np.asarray(options["scale"], dtype)
+        result = result * np.asarray(options["scale"], working)
     if "offset" in options:
-        result = result + np.asarray(options["offset"], dtype)
+        result = result + np.asarray(options["offset"], working)
     result = result.astype(dtype)
     if fill:
         result[~inside] = 0

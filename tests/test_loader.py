@@ -15,6 +15,7 @@ import pytest
 import tifffile
 
 import regionio
+from regionio._cache import TileCache
 from regionio._workers import default_num_workers
 
 
@@ -185,12 +186,58 @@ def test_a_loader_resumes_after_what_was_delivered(slide: regionio.Image) -> Non
     epoch = iter(whole)
     kept = [next(epoch).indices.tolist() for _ in range(4)]
     state = whole.state_dict()
-    assert state == {"epoch": 1, "delivered": 4, "seed": 11}
+    assert state == {"epoch": 1, "delivered": 4, "seed": 11, "batch_size": 5}
     rest = [batch.indices.tolist() for batch in epoch]
     resumed = loader()
     resumed.load_state_dict(state)
     assert [batch.indices.tolist() for batch in resumed] == rest
     assert sorted(chain.from_iterable(kept + rest)) == list(range(len(grid(250))))
+    at_the_end = loader()
+    at_the_end.load_state_dict(whole.state_dict())
+    assert [batch.indices.tolist() for batch in at_the_end] == [
+        batch.indices.tolist() for batch in whole
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 7}, "batches of 7"),
+        ({"delivered": -1}, "delivered"),
+        ({"epoch": -3}, "epoch"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(
+    slide: regionio.Image, change: dict[str, int], message: str
+) -> None:
+    loader = slide.read_region(grid(250), (16, 16), batch_size=5)
+    with pytest.raises(ValueError, match=message):
+        loader.load_state_dict({**loader.state_dict(), **change})
+    with pytest.raises(ValueError, match="epoch"):
+        loader.load_state_dict({})
+
+
+def test_a_newer_loop_ends_the_older_one_with_an_error(slide: regionio.Image) -> None:
+    loader = slide.read_region(grid(250), (16, 16), batch_size=5)
+    older = iter(loader)
+    next(older)
+    newer = iter(loader)
+    with pytest.raises(RuntimeError, match="newer loop"):
+        next(older)
+    assert len(list(newer)) == len(loader)
+
+
+def test_batches_before_an_error_of_the_sampler_are_delivered(slide: regionio.Image) -> None:
+    def broken() -> Iterator[tuple[int, int]]:
+        yield from [(0, 0)] * 7
+        msg = "no more slides"
+        raise LookupError(msg)
+
+    loader = slide.read_region(broken(), (5, 5), batch_size=2)
+    got: list[int] = []
+    with pytest.raises(LookupError, match="no more slides"):
+        got.extend(len(batch) for batch in loader)
+    assert got == [2, 2, 2]
 
 
 def test_a_dropped_loader_stops_and_frees_its_memory(slide: regionio.Image) -> None:
@@ -260,15 +307,25 @@ def test_a_job_that_comes_back_to_its_tiles_keeps_them(slide: regionio.Image) ->
     assert loader.stats.tiles_decoded == decoded
 
 
-def test_one_decode_serves_threads_that_want_a_tile_at_once(slide_path: str) -> None:
+def test_one_decode_serves_threads_that_want_a_tile_at_once(
+    slide_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes first is held up until all others have found his claims."""
     regionio.cache.capacity = 64 * 1024 * 1024
-    barrier = threading.Barrier(6)
+    claimed = threading.Barrier(6)
+    claim = TileCache.claim
+
+    def claim_and_wait(self: TileCache, *args: Any) -> Any:
+        result = claim(self, *args)
+        claimed.wait(10)
+        return result
+
+    monkeypatch.setattr(TileCache, "claim", claim_and_wait)
     results = []
 
     def read() -> None:
-        image = regionio.open(slide_path)
-        barrier.wait()
-        results.append(np.asarray(image.read_region((10, 10), (900, 900), num_workers=0)))
+        with regionio.open(slide_path) as image:
+            results.append(np.asarray(image.read_region((10, 10), (900, 900), num_workers=0)))
 
     threads = [threading.Thread(target=read) for _ in range(6)]
     for thread in threads:
@@ -276,10 +333,11 @@ def test_one_decode_serves_threads_that_want_a_tile_at_once(slide_path: str) -> 
     for thread in threads:
         thread.join()
     expected = tifffile.imread(slide_path)[10:910, 10:910]
+    assert len(results) == 6
     for result in results:
         np.testing.assert_array_equal(result, expected)
     stats = regionio.cache.stats
-    assert stats.hits + stats.misses == 6 * 16
+    assert (stats.misses, stats.hits) == (16, 5 * 16)
 
 
 def test_regions_are_arrays_for_everybody(slide: regionio.Image) -> None:

@@ -84,13 +84,14 @@ static void skip_bytes(j_decompress_ptr decoder, long count) {
     }
 }
 
-/* Whether the end marker is there: no entropy-coded data looks like it. */
-static int is_complete(Bytes stream) {
-    size_t end = stream.size;
+/* Whether the end marker is still to come: no entropy-coded data looks like it. */
+static int is_complete(j_decompress_ptr decoder, Bytes stream) {
+    const unsigned char *rest = decoder->src->next_input_byte;
+    size_t size = decoder->src->bytes_in_buffer, end = stream.size;
     while (end > 0 && stream.data[end - 1] == 0) end--;
     if (end >= 2 && stream.data[end - 2] == 0xFF && stream.data[end - 1] == 0xD9) return 1;
-    for (size_t i = 2; i + 1 < stream.size; i++)
-        if (stream.data[i] == 0xFF && stream.data[i + 1] == 0xD9) return 1;
+    for (size_t i = 0; i + 1 < size; i++)
+        if (rest[i] == 0xFF && rest[i + 1] == 0xD9) return 1;
     return 0;
 }
 
@@ -168,15 +169,16 @@ static int decode_tile(const TileKind *kind, Bytes stream, const Keep *keep, con
     Box box = needed(keep, pieces, count);
     if (box.top < 0 || box.left < 0 || box.top >= box.bottom) return 0;
 
+    memset(&decoder, 0, sizeof decoder);
     decoder.err = jpeg_std_error(&errors.base);
     errors.base.error_exit = on_error;
     errors.base.emit_message = on_message;
     errors.base.output_message = ignore;
-    jpeg_create_decompress(&decoder);
     if (setjmp(errors.escape)) {
         jpeg_destroy_decompress(&decoder);
         return 0;
     }
+    jpeg_create_decompress(&decoder);
     memset(&source, 0, sizeof source);
     source.base.init_source = do_nothing;
     source.base.fill_input_buffer = next_part;
@@ -209,7 +211,7 @@ static int decode_tile(const TileKind *kind, Bytes stream, const Keep *keep, con
     decode_rows(&decoder, kind, box, first, keep, pieces, count, layout, scratch);
 
     if (decoder.output_scanline < decoder.output_height && kind->can_stop_early) {
-        if (!is_complete(stream)) on_error((j_common_ptr)&decoder);
+        if (!is_complete(&decoder, stream)) on_error((j_common_ptr)&decoder);
     } else {
         JSAMPROW row = scratch;
         while (decoder.output_scanline < decoder.output_height)

@@ -1,5 +1,6 @@
 /* Reads the compressed bytes of many tiles in one go. */
 #define _GNU_SOURCE /* pread */
+#define _FILE_OFFSET_BITS 64
 #include "tiles.h"
 
 #include <errno.h>

@@ -98,6 +98,7 @@ class Canvas:
         self._planes = planes
         self._batches: dict[int, NDArray[Any]] = {}
         self._scale, self._offset = conversion.scale, conversion.offset
+        self._working = conversion.working
         self._plain = self._scale is None and self._offset is None
         self._target: Target | None = None
         whole = slice(0, None)
@@ -234,19 +235,25 @@ class Canvas:
         self._write(converted, part, scale, offset)
         place[..., channels] = converted
 
-    @staticmethod
     def _write(
+        self,
         place: NDArray[Any],
         part: NDArray[Any],
         scale: NDArray[Any] | None,
         offset: NDArray[Any] | None,
     ) -> None:
-        if scale is None:
+        if scale is None and offset is None:
             place[...] = part
+            return
+        out = place if place.dtype == self._working else np.empty(place.shape, self._working)
+        if scale is None:
+            out[...] = part
         else:
-            np.multiply(part, scale, out=place, dtype=place.dtype, casting="unsafe")
+            np.multiply(part, scale, out=out, dtype=self._working, casting="unsafe")
         if offset is not None:
-            np.add(place, offset, out=place)
+            np.add(out, offset, out=out)
+        if out is not place:
+            place[...] = out
 
 
 def _some(values: NDArray[Any] | None, channels: slice | list[int]) -> NDArray[Any] | None:

@@ -107,18 +107,17 @@ class CpuEngine:
     def _render_cached(self, group: TileGroup, source: Source, run: _Run) -> None:
         """Take tiles from the cache, decode the others, and wait for those that others decode."""
         keys = [(source.cache_key, tile) for tile in group.tile]
-        found, mine = self._cache.claim(keys)
-        worth = self._worth_keeping(group, source)
-        if mine:
-            offer = _Offer(self._cache, keys, found, mine, [worth[i] for i in mine])
-            try:
+        offer = _Offer(self._cache, keys, self._worth_keeping(group, source))
+        try:
+            mine = offer.claim()
+            if mine:
                 run.decode(group, mine, source.convert, offer)
-            finally:
-                offer.end()
+        finally:
+            offer.end()
         lucky: dict[int, NDArray[Any]] = {}
         unlucky = []
         for i in sorted(set(range(len(keys))).difference(mine)):
-            item = found[i]
+            item = offer.found[i]
             pixels = item.wait() if isinstance(item, Claim) else item
             if pixels is None:
                 unlucky.append(i)
@@ -141,20 +140,26 @@ class CpuEngine:
 
 
 class _Offer:
-    """Claimed tiles on their way into the cache, or to others who wait for them."""
+    """Claimed tiles on their way into the cache, or to others who wait for them.
 
-    def __init__(
-        self,
-        cache: TileCache,
-        keys: Sequence[Hashable],
-        claims: Sequence[object],
-        mine: list[int],
-        keep: list[bool],
-    ) -> None:
+    Parameters
+    ----------
+    cache
+        The cache.
+    keys, keep
+        What identifies each tile of a group, and whether to keep it.
+    """
+
+    def __init__(self, cache: TileCache, keys: Sequence[Hashable], keep: list[bool]) -> None:
         self._cache = cache
         self._keys = keys
-        self._claims = claims
-        self._keep = dict(zip(mine, keep, strict=True))
+        self._keep = keep
+        self.found: list[NDArray[Any] | Claim] = []
+
+    def claim(self) -> list[int]:
+        """Look all tiles up; return those that must be decoded here."""
+        self.found, mine = self._cache.claim(self._keys, self)
+        return mine
 
     def keeps(self, member: int) -> bool:
         """Return whether a tile's memory will belong to the cache."""
@@ -162,19 +167,17 @@ class _Offer:
 
     def wants_whole(self, member: int) -> bool:
         """Return whether a tile must be decoded whole, for the cache or for others."""
-        claim = self._claims[member]
+        claim = self.found[member]
         return self._keep[member] or (isinstance(claim, Claim) and claim.awaited)
 
     def give(self, member: int, pixels: NDArray[Any]) -> None:
         """Hand over a whole tile, if anybody has a use for it."""
-        keep, claim = self._keep[member], self._claims[member]
-        if keep or (isinstance(claim, Claim) and claim.awaited):
-            del self._keep[member]
-            self._cache.fulfil(self._keys[member], pixels, keep=keep)
+        if self.wants_whole(member):
+            self._cache.fulfil(self._keys[member], pixels, keep=self._keep[member])
 
     def end(self) -> None:
-        """Let those who wait for the other tiles go on."""
-        self._cache.release([self._keys[member] for member in self._keep])
+        """Let those who wait for what was not handed over go on."""
+        self._cache.release(self._keys, self)
 
 
 class _Run:
@@ -229,7 +232,8 @@ class _Run:
             return
         self.canvas.paste(pixels, group.pieces(member), group.first_row[member])
         if offer is not None and len(pixels) >= covers[0]:
-            offer.give(member, pixels)
+            part_of_more = keep and pixels.size < out.size  # the budget counts what is kept
+            offer.give(member, pixels.copy() if part_of_more else pixels)
         self.stats.tiles_decoded += 1
 
     def _decode_pieces(

@@ -21,6 +21,9 @@ __all__ = ["LARGEST_TILE_BYTES", "TileGroup", "groups_of"]
 LARGEST_TILE_BYTES = 2**30
 """A larger decoded tile is taken for a decompression bomb."""
 
+LARGEST_GROWTH, LARGEST_OVERHEAD = 4, 2**20
+"""No codec makes of a tile more than so many times its bytes, and so many besides."""
+
 
 def groups_of(window: Window, storages: Sequence[Sequence[Storage]]) -> Iterator[TileGroup]:
     """Cut a window where the view, the file or the encoding changes.
@@ -85,7 +88,7 @@ class TileGroup:
             self._narrow_to_rows()
         else:
             self.first_row = [0] * len(self.tile)
-            self._check_size()
+            self._check_size(self.tile_bytes, self.tile_shape[0])
         self.decoder = decoder_for(self._encoding, self.view.table.tile_shape)
         self.piece_decoder = piece_decoder_for(self._encoding, self.view.table.tile_shape)
 
@@ -109,11 +112,20 @@ class TileGroup:
         return first, self.window.pieces[bounds[chosen][owner] + inner]
 
     def sorted_inside(self, members: Sequence[int]) -> list[int]:
-        """Return the tiles whose bytes lie within the file, in the order of their offsets."""
-        offset, nbytes, size = self._offset, self._nbytes, self._storage.identity.size
-        inside = [i for i in members if offset[i] + nbytes[i] <= size]
-        inside.sort(key=offset.__getitem__)
+        """Return the tiles whose bytes can be read, in the order of their offsets."""
+        inside = [i for i in members if self._wrong_range(i) is None]
+        inside.sort(key=self._offset.__getitem__)
         return inside
+
+    def _wrong_range(self, member: int) -> str | None:
+        """Return what is wrong with the range of a tile's bytes."""
+        nbytes, size = self._nbytes[member], self._storage.identity.size
+        end = self._offset[member] + nbytes
+        if end > size:
+            return f"its bytes end at {end}, but the file has only {size}"
+        if not self.by_rows and nbytes > LARGEST_GROWTH * self.tile_bytes + LARGEST_OVERHEAD:
+            return f"it takes {nbytes} bytes, and {self.tile_bytes} when it is decoded"
+        return None
 
     def bytes_of(self, members: list[int], count: FetchCount) -> list[memoryview] | FileRanges:
         """Return the bytes of tiles of `sorted_inside`, or where compiled code reads them.
@@ -142,21 +154,20 @@ class TileGroup:
         tuple
             Number of the tile in the group; its bytes, or why they can't be had.
         """
-        offset, nbytes, size = self._offset, self._nbytes, self._storage.identity.size
         inside = self.sorted_inside(members)
         try:
             data = self._storage.read(
-                [offset[i] for i in inside], [nbytes[i] for i in inside], count
+                [self._offset[i] for i in inside], [self._nbytes[i] for i in inside], count
             )
         except CorruptFileError as error:
             for i in members:
                 yield i, error
             return
         yield from zip(inside, data, strict=True)
-        if len(inside) < len(members):
-            for i in set(members).difference(inside):
-                msg = f"its bytes end at {offset[i] + nbytes[i]}, but the file has only {size}"
-                yield i, CorruptFileError(msg)
+        for i in members if len(inside) < len(members) else ():
+            wrong = self._wrong_range(i)
+            if wrong is not None:
+                yield i, CorruptFileError(wrong)
 
     def regions(self, member: int) -> list[int]:
         """Return the numbers of the regions that need a tile."""
@@ -181,17 +192,20 @@ class TileGroup:
         bits = self._encoding.bits
         pixel_bits = sum(bits) if isinstance(bits, tuple) else bits * samples
         row_bytes = (columns * pixel_bits + 7) // 8
+        self._check_size(row_bytes, 1)
         self.first_row = self.window.tiles["first_row"].tolist()
         for i, (first, last) in enumerate(zip(self.first_row, self.last_row, strict=True)):
             self._offset[i] += first * row_bytes
-            self._nbytes[i] = min(last * row_bytes, self._nbytes[i]) - first * row_bytes
+            self._nbytes[i] = max(0, min(last * row_bytes, self._nbytes[i]) - first * row_bytes)
             self.rows[i] = last - first
 
-    def _check_size(self) -> None:
-        if self.tile_bytes > LARGEST_TILE_BYTES:
-            rows, columns, samples = self.tile_shape
+    def _check_size(self, nbytes: int, rows: int) -> None:
+        """Refuse what would have to be held at once if it is absurd."""
+        if nbytes > LARGEST_TILE_BYTES:
+            _, columns, samples = self.tile_shape
             msg = (
-                f"{self._storage.identity.path!r}: a tile of {columns}×{rows} pixels and {samples} "
-                f"samples takes {self.tile_bytes} bytes, more than the {LARGEST_TILE_BYTES} allowed"
+                f"{self._storage.identity.path!r}: a piece of {columns}×{rows} pixels and {samples} samples "
+                f"that can only be read whole takes {nbytes} bytes, more than the "
+                f"{LARGEST_TILE_BYTES} allowed"
             )
             raise DecodeError(msg)

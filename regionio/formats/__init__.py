@@ -62,5 +62,9 @@ def read_index(storage: Storage, scene: int | str = 0) -> ImageIndex:
         if head[start : start + len(signature)] == signature:
             msg = f"{path!r} is {what}"
             raise UnsupportedFormatError(msg)
+    line = head.partition(b"\n")[0][:60].decode("latin-1").strip()
+    if line.isascii() and line.isprintable() and len(line) > 8:
+        msg = f"{path!r} is no TIFF file, but text ({line!r}): was the real file downloaded?"
+        raise UnsupportedFormatError(msg)
     msg = f"{path!r} is no TIFF file: it starts with {head[:8].hex(' ')}"
     raise UnsupportedFormatError(msg)

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
-from regionio.storage.local import LocalFile
+import os
 
-__all__ = ["FetchCount", "FileIdentity", "FileRanges", "LocalFile", "Storage", "open_storage"]
+from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
+from regionio.storage.local import LocalFile, local_identity
+
+__all__ = [
+    "FetchCount",
+    "FileIdentity",
+    "FileRanges",
+    "LocalFile",
+    "Storage",
+    "identity_of",
+    "open_storage",
+]
 
 
 def open_storage(path: str) -> Storage:
     """Return the storage that serves `path`."""
     return LocalFile(path)
+
+
+def identity_of(path: str) -> FileIdentity:
+    """Return the identity of the file at `path`, without opening it.
+
+    Raises
+    ------
+    OSError
+        There is none.
+    """
+    return local_identity(path, os.stat(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -14,12 +15,17 @@ from numpy.typing import NDArray
 from regionio._errors import ClosedError, CorruptFileError, UnsupportedFormatError
 from regionio.storage._contract import FetchCount, FileIdentity, FileRanges
 
-__all__ = ["LocalFile"]
+__all__ = ["LocalFile", "local_identity"]
 
 # Reading a gap of this size costs less than a second request.
 LARGEST_GAP_BYTES = 16 * 1024
 
 HAS_PREAD = hasattr(os, "pread")
+
+
+def local_identity(path: str, status: os.stat_result) -> FileIdentity:
+    """Return the identity of a file of which `status` is known."""
+    return FileIdentity(os.path.abspath(path), status.st_size, status.st_mtime_ns)
 
 
 class LocalFile:
@@ -39,13 +45,14 @@ class LocalFile:
     """
 
     def __init__(self, path: str) -> None:
-        if os.path.isdir(path):
-            msg = f"{path!r} is a directory; give the path of a file in it"
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe waits for somebody to write into it
+            what = "a directory; give the path of a file in it" if stat.S_ISDIR(mode) else "no file"
+            msg = f"{path!r} is {what}"
             raise UnsupportedFormatError(msg)
         self._path = path
         self._open: _Descriptor | None = _Descriptor(path)
-        status = os.fstat(self._open.number)
-        self._identity = FileIdentity(os.path.abspath(path), status.st_size, status.st_mtime_ns)
+        self._identity = local_identity(path, os.fstat(self._open.number))
 
     @property
     def identity(self) -> FileIdentity:
@@ -86,7 +93,10 @@ class LocalFile:
         return descriptor
 
     def _read_run(self, descriptor: _Descriptor, offset: int, size: int) -> bytes:
-        data = descriptor.read_at(offset, size)
+        try:
+            data = descriptor.read_at(offset, size)
+        except OSError as error:  # of a descriptor, it names no file
+            raise OSError(error.errno, error.strerror, self._path) from error
         if len(data) == size:
             return data
         parts, done = [data], len(data)
@@ -134,6 +144,11 @@ class _View(io.RawIOBase):
     def __init__(self, file: LocalFile) -> None:
         self._file = file
         self._position = 0
+
+    @property
+    def name(self) -> str:
+        """Path of the file, which some parsers ask for."""
+        return self._file.identity.path
 
     def readable(self) -> bool:
         return True

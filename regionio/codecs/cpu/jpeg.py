@@ -20,18 +20,27 @@ from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.jpeg_header import Header
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["END", "START", "is_plain", "jpeg_decoder"]
+__all__ = ["END", "START", "is_plain", "jpeg_decoder", "tables_of"]
 
 START = b"\xff\xd8"
 END = b"\xff\xd9"
+START_OF_SCAN = b"\xff\xda"
 # Adobe marker with transform 0: components are RGB
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+
+# by which a stream tells libjpeg its colour space itself
+OWN_MARKERS = (b"Adobe", b"JFIF")
 
 # libjpeg warnings about streams whose pixels are all there
 BENIGN_WARNINGS = ("Unknown Adobe color transform code", "JFIF APP0 marker: revision")
 
 # what libjpeg says of a stream that goes on after the last row that its header promises
-LEFTOVER_WARNING = "extraneous bytes before marker"
+LEFTOVER_WARNING = "extraneous bytes before marker 0xd9"
+
+UNKNOWN_SUBSAMPLING = "Could not determine subsampling"
+
+LARGEST_SCAN_COUNT = 500
+"""Scans of a progressive picture beyond which it is taken for a bomb; ten are usual."""
 
 LEAST_ROWS_SAVED = 16
 CONTEXT_ROWS = 4
@@ -51,6 +60,11 @@ def is_plain(encoding: Encoding) -> bool:
     return encoding.dtype == "uint8" and (gray or color)
 
 
+def tables_of(encoding: Encoding) -> bytes:
+    """Return the tables that go before a stream, without an end marker behind them."""
+    return encoding.prefix.rstrip(b"\0").removesuffix(END)
+
+
 class TurboDecoder:
     """8-bit gray, RGB and YCbCr streams. Rows below the last one wanted are not decoded."""
 
@@ -63,59 +77,80 @@ class TurboDecoder:
         if self._whole_header:
             self._prefix = START + marker + encoding.prefix[2:]
         else:
-            self._prefix = (encoding.prefix[:-2] or START) + marker
+            self._prefix = (tables_of(encoding) or START) + marker
         self._header = Header.nothing()
 
     def __call__(
         self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
     ) -> NDArray[Any]:
         if self._whole_header:
-            pixels = self._decode(b"".join((self._prefix, data, END)), out)
+            stream = b"".join((self._prefix, data, END))
         elif data[:2] != START:
             msg = f"JPEG tile starts with {bytes(data[:2]).hex()}, ffd8 expected"
             raise DecodeError(msg)
-        elif self._is_rgb and b"Adobe" in bytes(data[:64]):
-            return self._general(data, valid, rows, out)  # its marker would come after ours
-        elif rows + CONTEXT_ROWS + LEAST_ROWS_SAVED <= len(out):
-            pixels = self._decode_top(data, rows + CONTEXT_ROWS, out)
+        elif self._is_rgb and any(marker in bytes(data[:64]) for marker in OWN_MARKERS):
+            return self._general(data, valid, rows, out)  # they speak louder than ours
         else:
-            pixels = self._decode(b"".join((self._prefix, data[2:])), out)
+            self._check_components(data, out.shape[2])
+            stream = b"".join((self._prefix, data[2:]))
+        try:
+            if not self._whole_header and rows + CONTEXT_ROWS + LEAST_ROWS_SAVED <= len(out):
+                pixels = self._decode_top(data, stream, rows + CONTEXT_ROWS, out)
+            else:
+                pixels = self._decode(stream, out)
+        except _UnusualError:
+            return self._general(data, valid, rows, out)
         wanted = min(rows, valid[0])
         if pixels.shape[0] < wanted or pixels.shape[1] < valid[1]:
             msg = f"JPEG tile has {pixels.shape[:2]} pixels, {(wanted, valid[1])} expected"
             raise DecodeError(msg)
         return pixels
 
+    def _check_components(self, data: memoryview, samples: int) -> None:
+        """Raise where a stream holds other components than the directory says."""
+        if not self._header.begins(data):  # mostly all tiles of a level have the same
+            self._header = Header.of(data)
+        if self._header.height == 0:
+            _check_scans(data)
+        if self._header.components not in {0, samples}:
+            msg = f"JPEG tile has {self._header.components} components, {samples} expected"
+            raise DecodeError(msg)
+
     def _decode(self, stream: bytes, out: NDArray[Any]) -> NDArray[Any]:
         try:
             pixels: NDArray[Any] = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out)
         except ValueError as error:
             message = str(error)
+            if UNKNOWN_SUBSAMPLING in message:
+                raise _UnusualError from error
             if not any(benign in message for benign in BENIGN_WARNINGS):
                 msg = f"JPEG tile is damaged: {message}"
                 raise DecodeError(msg) from error
             pixels = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
         return pixels
 
-    def _decode_top(self, data: memoryview, rows: int, out: NDArray[Any]) -> NDArray[Any]:
+    def _decode_top(
+        self, data: memoryview, stream: bytes, rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         """Decode the first rows: under a header that promises no more, libjpeg stops there."""
         header = self._header
-        if not header.begins(data):  # mostly all tiles of a level have the same
-            header = self._header = Header.of(data)
         if header.height < rows + LEAST_ROWS_SAVED or header.width > out.shape[1]:
-            return self._decode(b"".join((self._prefix, data[2:])), out)
+            return self._decode(stream, out)
         place = header.height_at
         fewer = rows.to_bytes(2, "big")
-        stream = b"".join((self._prefix, data[2:place], fewer, data[place + 2 :]))
+        short = b"".join((self._prefix, data[2:place], fewer, data[place + 2 :]))
         try:
-            simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out)
+            simplejpeg.decode_jpeg(short, self._colorspace, buffer=out)
         except ValueError as error:
             # the first warning is the one reported: this one means that there was no other
             if LEFTOVER_WARNING not in str(error):
-                msg = f"JPEG tile is damaged: {error}"
-                raise DecodeError(msg) from error
+                return self._decode(stream, out)
         samples = out.shape[2]
         return out.reshape(-1)[: rows * header.width * samples].reshape(rows, -1, samples)
+
+
+class _UnusualError(Exception):
+    """simplejpeg does not know what kind of stream it is."""
 
 
 class GeneralDecoder:
@@ -134,6 +169,7 @@ class GeneralDecoder:
         prefix = self._encoding.prefix
         if not self._whole_header:
             self._check_complete(data)
+        _check_scans(data)
         try:
             pixels = imagecodecs.jpeg_decode(
                 bytes(data),
@@ -155,6 +191,13 @@ class GeneralDecoder:
         if data[:2] != START or not end.endswith(END):
             msg = "JPEG tile is cut short: it has no end marker"
             raise DecodeError(msg)
+
+
+def _check_scans(data: memoryview) -> None:
+    """Raise where a picture has so many scans that decoding them is what they are for."""
+    if bytes(data).count(START_OF_SCAN) > LARGEST_SCAN_COUNT:
+        msg = f"JPEG tile has more than {LARGEST_SCAN_COUNT} scans"
+        raise DecodeError(msg)
 
 
 def _out_colorspace(encoding: Encoding) -> str | int | None:

@@ -27,12 +27,15 @@ class Header:
         Size in pixels; height 0 for all other kinds of streams.
     height_at
         Where the height stands: two bytes, most significant first.
+    components
+        Number of components, 0 where no frame header was found.
     """
 
     content: bytes
     height: int
     width: int
     height_at: int
+    components: int = 0
 
     @classmethod
     def nothing(cls) -> Header:
@@ -55,14 +58,15 @@ class Header:
             marker = head[place + 1]
             length = int.from_bytes(head[place + 2 : place + 4], "big")
             if marker in OTHER_FRAMES:
-                break
+                return cls(b"\0", 0, 0, 0, head[place + 9])
             if marker in SEQUENTIAL_FRAMES:
                 frame = place
             if marker == START_OF_SCAN:
                 if frame and head[frame + 9] == head[place + 4]:
                     height = int.from_bytes(head[frame + 5 : frame + 7], "big")
                     width = int.from_bytes(head[frame + 7 : frame + 9], "big")
-                    return cls(head[: place + 2 + length], height, width, frame + 5)
+                    content = head[: place + 2 + length]
+                    return cls(content, height, width, frame + 5, head[frame + 9])
                 break
             place += 2 + length
         return cls.nothing()

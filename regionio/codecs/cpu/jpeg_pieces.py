@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 from regionio._index import Encoding
 from regionio._native import native
 from regionio.codecs._contract import PieceDecoder, Target
-from regionio.codecs.cpu.jpeg import END, START, is_plain
+from regionio.codecs.cpu.jpeg import END, START, is_plain, tables_of
 from regionio.storage import FileRanges
 
 __all__ = ["JpegPieceDecoder", "jpeg_piece_decoder"]
+
+LARGEST_SIDE = 65500
+"""Of a picture that libjpeg reads."""
+
+LEFT_BEFORE_GIVING_UP = 64
+"""So many tiles in a row that were left mean that all will be: they need not be read twice."""
 
 NOTHING_KEPT = np.zeros((0, 3), dtype=np.int64)
 
 
 def jpeg_piece_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceDecoder | None:
     """Return the decoder for an encoding, None if only `Decoder` reads it."""
-    if native is None or not is_plain(encoding):
+    if native is None or not is_plain(encoding) or max(tile_shape) > LARGEST_SIDE:
         return None
     return JpegPieceDecoder(encoding, tile_shape)
 
@@ -38,8 +44,9 @@ class JpegPieceDecoder:
         if encoding.option("whole_header") == 1:
             around = encoding.prefix, END, 0
         else:
-            around = encoding.prefix[:-2] or START, b"", len(START)
+            around = tables_of(encoding) or START, b"", len(START)
         is_rgb = encoding.stored_colorspace == "rgb"
+        self._left = 0
         self._encoding = *around, *tile_shape, encoding.samples, is_rgb
 
     def __call__(
@@ -54,8 +61,11 @@ class JpegPieceDecoder:
         source: object = tiles
         if isinstance(tiles, FileRanges):
             source = tiles.descriptor, tiles.ranges
+        if self._left > LEFT_BEFORE_GIVING_UP:
+            return bytes(len(first) - 1), 0, 0
         kept = NOTHING_KEPT if keep is None else keep
         result: tuple[bytes, int, int] = native.decode_jpeg(
             source, *self._encoding, kept, first, pieces, *target.fields
         )
+        self._left = 0 if any(result[0]) else self._left + len(result[0])
         return result
