@@ -11,11 +11,11 @@ from typing import Any, Literal, NoReturn, Self, Unpack, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from regionio._errors import ChangedFileError, ClosedError, UnsupportedFormatError
+from regionio._errors import ClosedError, UnsupportedFormatError
 from regionio._index import SceneInfo
 from regionio._level import LevelInfo
 from regionio._loader import Loader
-from regionio._opened import OpenedFile, open_file
+from regionio._opened import OpenedFile, open_file, reopen_file
 from regionio._region import Region
 from regionio._request import ReadOptions, ReadRequest, read_request
 from regionio.storage import FileIdentity
@@ -497,11 +497,4 @@ def _reopen(
     associated_path: tuple[str, ...],
 ) -> Image:
     """Open an image that was pickled."""
-    file = open_file(identities[0].path, scene)
-    if file.identities != identities:
-        file.close()
-        was, now = set(identities), set(file.identities)
-        changed = ", ".join(sorted(repr(identity.path) for identity in was - now))
-        msg = f"{changed} changed since the image was pickled; open it again"
-        raise ChangedFileError(msg)
-    return Image(file, path=associated_path, icc=icc)
+    return Image(reopen_file(identities, scene), path=associated_path, icc=icc)

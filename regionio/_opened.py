@@ -13,10 +13,14 @@ from regionio._index import ImageIndex
 from regionio.formats import read_index
 from regionio.storage import FileIdentity, Storage, identity_of, open_storage
 
-__all__ = ["OpenedFile", "indexes", "open_file"]
+__all__ = ["OpenedFile", "SourceStorages", "indexes", "open_file", "reopen_file"]
 
 MOST_INDEXES = 256
 """Parsed indexes that a process keeps, to open a file again without parsing it again."""
+
+
+MOST_OPEN_SOURCES = 64
+"""Files of a set that are held open, so that a set of thousands needs no thousands of descriptors."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,30 @@ def open_file(path: str, scene: int | str) -> OpenedFile:
     return OpenedFile(storage, parsed)
 
 
+def reopen_file(identities: tuple[FileIdentity, ...], scene: int) -> OpenedFile:
+    """Open what was opened before, perhaps in another process.
+
+    Parameters
+    ----------
+    identities
+        As `OpenedFile.identities` were.
+    scene
+        Number of the scene.
+
+    Raises
+    ------
+    ChangedFileError
+        One of the files is another now.
+    """
+    file = open_file(identities[0].path, scene)
+    if file.identities == identities:
+        return file
+    file.close()
+    changed = sorted({old.path for old in set(identities) - set(file.identities)})
+    msg = f"{', '.join(map(repr, changed))} changed since the image was pickled; open it again"
+    raise ChangedFileError(msg)
+
+
 class OpenedFile:
     """A file that one or more images read from; it is closed with the last of them.
 
@@ -149,8 +177,8 @@ class OpenedFile:
             self._users += 1
         return self
 
-    def storages(self, sources: Sequence[str]) -> list[Storage]:
-        """Return a storage for each of some sources, opened if need be.
+    def storages(self, sources: Sequence[str]) -> SourceStorages:
+        """Return a storage for each of some sources, each opened when it is asked for.
 
         Raises
         ------
@@ -159,10 +187,25 @@ class OpenedFile:
         """
         with self._lock:
             self._check_open()
-            for source in sources:
-                if source not in self._storages:
-                    self._storages[source] = self._opened(source)
-            return [self._storages[source] for source in sources]
+        return SourceStorages(self, tuple(sources))
+
+    def storage(self, source: str) -> Storage:
+        """Return the storage of one source, opened if need be.
+
+        Raises
+        ------
+        ClosedError
+            The file was closed.
+        ChangedFileError
+            The source is another file than when the index was read.
+        """
+        with self._lock:
+            self._check_open()
+            storage = self._storages.pop(source, None) or self._opened(source)
+            self._storages[source] = storage
+            if len(self._storages) > MOST_OPEN_SOURCES:
+                del self._storages[next(iter(self._storages))]  # closed with its last reader
+            return storage
 
     def _check_open(self) -> None:
         if self._users == 0:
@@ -185,3 +228,22 @@ class OpenedFile:
             if self._users == 0:
                 for storage in self._storages.values():
                     storage.close()
+
+
+class SourceStorages:
+    """The storages of an image's sources, by number.
+
+    Parameters
+    ----------
+    file
+        What opens them.
+    sources
+        Their paths.
+    """
+
+    def __init__(self, file: OpenedFile, sources: tuple[str, ...]) -> None:
+        self._file = file
+        self._sources = sources
+
+    def __getitem__(self, number: int) -> Storage:
+        return self._file.storage(self._sources[number])

@@ -45,7 +45,8 @@ def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) ->
         pixel = first + tap
         overlap = np.minimum(pixel + 1, high) - np.maximum(pixel, low)
         overlap[overlap < ROUNDING] = 0
-        weight = (overlap / (high - low)).astype(np.float32 if exact else np.float64)
+        share = overlap / (high - low)
+        weight: NDArray[Any] = share.astype(np.float32 if exact else np.float64)
         weight = weight.reshape(-1, *[1] * (moved.ndim - 1))
         part = moved[np.minimum(pixel, len(moved) - 1)]
         if moved.dtype.kind == "f":  # 0 × NaN is NaN

@@ -191,23 +191,29 @@ def test_a_loop_that_is_forked_while_it_reads_raises_in_the_child(
 @pytest.fixture
 def ome_set(tmp_path: Path) -> Path:
     """Two files, the second of which holds the second channel."""
-    names = ("one.ome.tif", "two.ome.tif")
-    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{n}" for n in range(2)]
+    write_set(tmp_path, ["one.ome.tif", "two.ome.tif"])
+    return tmp_path / "one.ome.tif"
+
+
+def write_set(folder: Path, names: list[str]) -> None:
+    """Write an OME-TIFF of several files, each with one channel, whose pixels are its number."""
+    count = len(names)
+    uuids = [f"urn:uuid:00000000-0000-0000-0000-00000000000{n}" for n in range(count)]
     blocks = "".join(
         f'<TiffData FirstC="{n}" IFD="0" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID>'
         "</TiffData>"
         for n, (name, uuid) in enumerate(zip(names, uuids, strict=True))
     )
+    channels = "".join(f'<Channel ID="Channel:{n}"/>' for n in range(count))
     for number, name in enumerate(names):
         xml = (
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
             f'UUID="{uuids[number]}"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" '
-            'DimensionOrder="XYCZT" SizeX="64" SizeY="64" SizeC="2" SizeZ="1" SizeT="1">'
-            f'<Channel ID="Channel:0"/><Channel ID="Channel:1"/>{blocks}</Pixels></Image></OME>'
+            f'DimensionOrder="XYCZT" SizeX="64" SizeY="64" SizeC="{count}" SizeZ="1" SizeT="1">'
+            f"{channels}{blocks}</Pixels></Image></OME>"
         )
-        write_plane(tmp_path / name, number, xml)
-    return tmp_path / names[0]
+        write_plane(folder / name, number, xml)
 
 
 def write_plane(path: Path, value: int, description: str) -> None:
@@ -239,3 +245,17 @@ def test_a_file_cut_after_it_was_opened(tmp_path: Path) -> None:
         os.truncate(path, os.path.getsize(path) // 4)
         with pytest.raises(regionio.CorruptFileError, match=r"slide\.svs"):
             slide.read_region((1900, 2700), (300, 200))
+
+
+def test_a_set_of_many_files_needs_few_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regionio._opened.MOST_OPEN_SOURCES", 3)
+    names = [f"z{n}.ome.tif" for n in range(9)]
+    write_set(tmp_path, names)
+    with regionio.open(tmp_path / names[0]) as image:
+        region = image.read_region()
+        assert region.array[0, 0].tolist() == list(range(9))
+        for number in (8, 0, 4):
+            assert (image.read_region(channels=number).array == number).all()
+        assert len(image._file._storages) <= 3

@@ -63,6 +63,39 @@ class Selection:
     display: DisplayRange
 
 
+@dataclass(frozen=True)
+class Resolution:
+    """At which resolution patches are taken.
+
+    Parameters
+    ----------
+    level
+        Number of the level.
+    spacing
+        Distance of pixels instead of it, or None.
+    """
+
+    level: int
+    spacing: float | None
+
+    def measures(self, image: Image) -> tuple[int, int, tuple[float, float]]:
+        """Return width, height and downsample of an image at this resolution."""
+        level = level_of(image, self.level)
+        if self.spacing is None:
+            return level.width, level.height, level.downsample
+        known = image.spacing("XY")
+        if self.level != 0 or self.spacing == 0 or known[0] is None or known[1] is None:
+            msg = f"{image.path!r} does not tell its spacing: choose a level"
+            if self.level != 0 or self.spacing == 0:
+                msg = "give a spacing above 0, without --level"
+            raise typer.BadParameter(msg, param_hint="--spacing")
+        x, y = self.spacing / known[0], self.spacing / known[1]
+        return int(level.width / x), int(level.height / y), (x, y)
+
+    def __str__(self) -> str:
+        return f"level {self.level}" if self.spacing is None else f"the slide at {self.spacing}"
+
+
 def extract(
     file: options.File,
     output: Annotated[
@@ -77,6 +110,15 @@ def extract(
         typer.Option(min=1, metavar="PIXELS", help="Distance of patches.", show_default="the size"),
     ] = None,
     level: options.Level = 0,
+    spacing: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="UNITS",
+            help="Distance of pixels, mostly in µm, instead of a level.",
+            show_default="that of the level",
+        ),
+    ] = None,
     scene: options.Scene = 0,
     tissue: Annotated[
         float | None,
@@ -117,11 +159,12 @@ def extract(
     with opened(file, scene) as image:
         with reported(str(output)):
             _refuse_existing([group, sheet], overwrite=overwrite)
-        grid = _grid(image, level, size, stride or size)
+        resolution = Resolution(level, spacing)
+        grid = _grid(image, resolution, size, stride or size)
         with Console(stderr=True).status("Reading an overview of the slide"):
             selection = _select(image, grid, least)
         attributes = {
-            **_attributes(image, level, scene, grid),
+            **_attributes(image, resolution, scene, grid),
             "tissue": least,
             "regionio_version": regionio.__version__,
         }
@@ -136,7 +179,7 @@ def extract(
                     batch,
                     attributes,
                 )
-                shown = _write_patches(image, selection, level, batch, threads, store)
+                shown = _write_patches(image, selection, resolution, batch, threads, store)
                 boxes = grid.boxes(1, 1)[selection.kept]
                 picture = contact_sheet(selection.overview, boxes, shown)
                 new_sheet.write_bytes(imagecodecs.png_encode(picture))
@@ -151,14 +194,14 @@ def _refuse_existing(targets: list[Path], *, overwrite: bool) -> None:
             )
 
 
-def _grid(image: Image, number: int, size: int, stride: int) -> PatchGrid:
+def _grid(image: Image, resolution: Resolution, size: int, stride: int) -> PatchGrid:
     if image.is_volume:
         msg = f"{image.path!r} is a volume; patches are taken from slides"
         raise typer.BadParameter(msg)
-    level = level_of(image, number)
-    grid = PatchGrid(level.width, level.height, level.downsample, size, stride)
+    width, height, downsample = resolution.measures(image)
+    grid = PatchGrid(width, height, downsample, size, stride)
     if len(grid) == 0:
-        msg = f"level {number} has {level.width} × {level.height} pixels, "
+        msg = f"{resolution} has {width} × {height} pixels, "
         msg += f"less than a patch of {size} × {size}"
         raise typer.BadParameter(msg, param_hint="--size")
     return grid
@@ -183,7 +226,9 @@ def _select(image: Image, grid: PatchGrid, least: float | None) -> Selection:
     return Selection(grid, kept, overview, display)
 
 
-def _attributes(image: Image, number: int, scene: int, grid: PatchGrid) -> dict[str, Any]:
+def _attributes(
+    image: Image, resolution: Resolution, scene: int, grid: PatchGrid
+) -> dict[str, Any]:
     """Return what the Zarr group says of its origin."""
     spacing = {
         axis: None if value is None else value * factor
@@ -193,7 +238,7 @@ def _attributes(image: Image, number: int, scene: int, grid: PatchGrid) -> dict[
     return {
         "source": Path(image.path).name,
         "scene": scene,
-        "level": number,
+        "level": resolution.level if resolution.spacing is None else None,
         "downsample": list(grid.downsample),
         "size": grid.size,
         "stride": grid.stride,
@@ -206,7 +251,7 @@ def _attributes(image: Image, number: int, scene: int, grid: PatchGrid) -> dict[
 def _write_patches(
     image: Image,
     selection: Selection,
-    level: int,
+    resolution: Resolution,
     batch: int,
     threads: int | None,
     store: PatchStore,
@@ -221,7 +266,8 @@ def _write_patches(
         loader = image.read_region(
             locations,
             (size, size),
-            level,
+            resolution.level,
+            spacing=resolution.spacing,
             batch_size=max(1, batch // store.chunk) * store.chunk,  # none is written twice
             num_workers=threads,
             layout="YXC",
@@ -254,4 +300,5 @@ def _print_result(selection: Selection, least: float | None, group: Path, sheet:
     typer.echo(f"  {group}  {decimal(nbytes)}")
     typer.echo(f"  {sheet}")
     typer.echo("Open it with:")
-    typer.echo(f"  patches = zarr.open_group({str(group)!r}, mode='r')['patches']")
+    typer.echo(f"  group = zarr.open_group({str(group)!r}, mode='r')")
+    typer.echo("  group['patches'], group['locations']  # level-0 (x, y) of each patch")

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from regionio._cache import Claim, TileCache
 from regionio._errors import CorruptFileError, RegionIOError
+from regionio._opened import SourceStorages
 from regionio._window import Window
 from regionio.codecs import PieceDecoder
 from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
-from regionio.storage import FetchCount, Storage
+from regionio.storage import FetchCount
 
 __all__ = ["CpuEngine", "Failure", "Source"]
 
@@ -40,7 +41,7 @@ class Source:
         Keep every tile that is not used up, instead of waiting for evidence of reuse.
     """
 
-    storages: Sequence[Storage]
+    storages: SourceStorages
     cache_key: Hashable = None
     convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     keep_eagerly: bool = False

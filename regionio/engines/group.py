@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._irregular import runs
+from regionio._opened import SourceStorages
 from regionio._window import Window
 from regionio.codecs import decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
@@ -25,7 +26,7 @@ LARGEST_GROWTH, LARGEST_OVERHEAD = 4, 2**20
 """No codec makes of a tile more than so many times its bytes, and so many besides."""
 
 
-def groups_of(window: Window, storages: Sequence[Sequence[Storage]]) -> Iterator[TileGroup]:
+def groups_of(window: Window, storages: Sequence[SourceStorages]) -> Iterator[TileGroup]:
     """Cut a window where the view, the file or the encoding changes.
 
     Parameters

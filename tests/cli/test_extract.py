@@ -273,3 +273,17 @@ def test_a_grid_has_every_patch_that_fits() -> None:
         ]
         assert grid.corners.tolist() == expected
         assert len(grid) == len(expected)
+
+
+def test_patches_at_a_spacing(tmp_path: Path) -> None:
+    run("extract", SLIDE, tmp_path, "--spacing", "1.0", "--size", "200", "--no-tissue")
+    group = patches_in(tmp_path)
+    patches, locations = group["patches"][:], group["locations"][:]
+    assert patches.shape == (5 * 7, 200, 200, 3)  # of 1107 × 1480 pixels
+    assert group.attrs["spacing"] == pytest.approx({"X": 1.0, "Y": 1.0})
+    with regionio.open(SLIDE) as image:
+        for patch, place in zip(patches[::9], locations[::9].tolist(), strict=True):
+            expected = image.read_region(tuple(place), (200, 200), spacing=1.0)
+            np.testing.assert_array_equal(patch, expected)
+    assert "finer" in refused("extract", SLIDE, tmp_path / "b", "--spacing", "0.1")
+    assert "--level" in refused("extract", SLIDE, tmp_path / "b", "--spacing", "0")
