@@ -34,7 +34,8 @@ class Encoding:
     byteorder
         ``"<"`` or ``">"``: byte order of uncompressed samples.
     photometric
-        TIFF photometric interpretation in lower case (``"rgb"``, ``"ycbcr"``, ``"minisblack"`` …).
+        TIFF photometric interpretation in lower case (``"rgb"``, ``"ycbcr"``, ``"minisblack"`` …);
+        ``"ybr"`` where decoded samples of DICOM are YCbCr (``"ycbcr"`` decodes to RGB).
     predictor
         TIFF predictor: 1 none, 2 horizontal differences, 3 floating point.
     reverse_bits
@@ -48,6 +49,9 @@ class Encoding:
         Samples are in separate planes (TIFF PlanarConfiguration 2): a tile holds one of them.
     options
         What single codecs need besides (CCITT options, number of extra samples), as sorted pairs.
+        Of DICOM: ``items`` (bytes of a frame are items), ``used_bits`` (only so many bits of a
+        sample count), ``ybr_to_rgb``, ``ybr`` and ``to_rgb`` (colour), ``first_bit``, ``planar``,
+        ``subsampled`` and ``swapped`` (`regionio.codecs.cpu.native`).
     """
 
     compression: str

@@ -18,6 +18,7 @@ from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.jpeg_header import Header
+from regionio.codecs.cpu.picture_size import check_size
 from regionio.codecs.cpu.still import fit
 
 __all__ = ["END", "START", "is_plain", "jpeg_decoder", "tables_of"]
@@ -123,10 +124,21 @@ class TurboDecoder:
             message = str(error)
             if UNKNOWN_SUBSAMPLING in message:
                 raise _UnusualError from error
-            if not any(benign in message for benign in BENIGN_WARNINGS):
-                msg = f"JPEG tile is damaged: {message}"
-                raise DecodeError(msg) from error
-            pixels = simplejpeg.decode_jpeg(stream, self._colorspace, buffer=out, strict=False)
+            if any(benign in message for benign in BENIGN_WARNINGS):
+                return self._decode_leniently(stream, out)
+            msg = f"JPEG tile is damaged: {message}"
+            raise DecodeError(msg) from error
+        return pixels
+
+    def _decode_leniently(self, stream: bytes, out: NDArray[Any]) -> NDArray[Any]:
+        """Decode a stream that libjpeg has warned of."""
+        try:
+            pixels: NDArray[Any] = simplejpeg.decode_jpeg(
+                stream, self._colorspace, buffer=out, strict=False
+            )
+        except ValueError as error:
+            msg = f"JPEG tile is damaged: {error}"
+            raise DecodeError(msg) from error
         return pixels
 
     def _decode_top(
@@ -170,6 +182,8 @@ class GeneralDecoder:
         if not self._whole_header:
             self._check_complete(data)
         _check_scans(data)
+        stated = memoryview(prefix) if self._whole_header else data
+        check_size("jpeg", stated, self._tile_shape, out.shape[2])
         try:
             pixels = imagecodecs.jpeg_decode(
                 bytes(data),

@@ -1,11 +1,15 @@
-"""JPEG 2000 tiles (TIFF compressions 33003, 33005, 34712).
+"""JPEG 2000 tiles (TIFF compressions 33003, 33005, 34712) and frames of DICOM, HTJ2K included.
 
-Source: ISO/IEC 15444-1, annex A (markers); Aperio's 33003 stores YCbCr and leaves the colour
-transform to the reader (openslide.org/formats/aperio).
+HTJ2K goes to OpenJPEG, too: OpenJPH is faster, but lossy values that overshoot wrap around in it,
+and it returns what it has of a stream that is cut short.
+
+Source: ISO/IEC 15444-1, annex A (markers); 15444-15 (high throughput); Aperio's 33003 stores YCbCr
+and leaves the colour transform to the reader (openslide.org/formats/aperio); DICOM PS3.5, 8.2.4.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import imagecodecs
@@ -14,9 +18,26 @@ from numpy.typing import NDArray
 
 from regionio._errors import DecodeError
 from regionio._index import Encoding
+from regionio.codecs._contract import Decoder
+from regionio.codecs.cpu.picture_size import check_size
+from regionio.codecs.cpu.samples import decoded, keep_bits, stored
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["Jpeg2000Decoder"]
+__all__ = ["FrameJpeg2000Decoder", "Jpeg2000Decoder", "jpeg2000_decoder"]
+
+SIZE_SEGMENT = b"\xff\x4f\xff\x51"
+"""Start of a codestream and of the segment that states its size, which comes first."""
+
+SIZE = struct.Struct(">8x4I16xHB")
+"""From there on: width, height, left, top, number of components, depth and sign of the first."""
+
+BOXES_BYTES = 4096
+
+
+def jpeg2000_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> Decoder:
+    """Return the decoder for tiles, or that for frames in items."""
+    kind = FrameJpeg2000Decoder if encoding.option("items") else Jpeg2000Decoder
+    return kind(encoding, tile_shape)
 
 
 class Jpeg2000Decoder:
@@ -28,6 +49,7 @@ class Jpeg2000Decoder:
     def __call__(
         self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
     ) -> NDArray[Any]:
+        check_size("jpeg2000", data, out.shape[:2], out.shape[2])
         try:
             picture = imagecodecs.jpeg2k_decode(bytes(data))
         except (RuntimeError, ValueError) as error:
@@ -35,6 +57,55 @@ class Jpeg2000Decoder:
             raise DecodeError(msg) from error
         pixels = fit(picture, valid, out, "JPEG 2000")
         return _rgb_of_ycbcr(pixels) if self._to_rgb else pixels
+
+
+class FrameJpeg2000Decoder:
+    """Decode a codestream, raw or boxed, whatever depth and sign it states.
+
+    Values of a gray stream that states another sign than the attributes are read again with the
+    attributes' sign, as pydicom does.
+    """
+
+    def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
+        self._gray = encoding.photometric in {"minisblack", "miniswhite"}
+
+    def __call__(
+        self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
+        precision = _checked_precision(data, out.shape)
+        check_size("jpeg2000", data, out.shape[:2], out.shape[2])
+        picture = decoded("JPEG 2000", imagecodecs.jpeg2k_decode, data)
+        pixels = stored(picture, out, "JPEG 2000")
+        if self._gray and picture.dtype.kind != out.dtype.kind:
+            return keep_bits(pixels, precision, pixels)
+        return pixels
+
+
+def _checked_precision(data: memoryview, shape: tuple[int, ...]) -> int:
+    """Return the bits of a sample that a stream states.
+
+    Raises
+    ------
+    DecodeError
+        It states another (height, width, samples), or none.
+    """
+    size = b""
+    for part in (data[:BOXES_BYTES], data):  # boxes before the codestream are mostly short
+        stream = bytes(part)
+        place = stream.find(SIZE_SEGMENT)
+        size = stream[place : place + SIZE.size] if place >= 0 else b""
+        if len(size) == SIZE.size:
+            break
+    else:
+        msg = "JPEG 2000 stream does not state its size: it is damaged or cut short"
+        raise DecodeError(msg)
+    fields: tuple[int, ...] = SIZE.unpack(size)
+    width, height, left, top, count, depth = fields
+    found = height - top, width - left, count
+    if found != shape:
+        msg = f"JPEG 2000 stream holds {found} samples, but the attributes of the image say {shape}"
+        raise DecodeError(msg)
+    return (depth & 0x7F) + 1
 
 
 # ITU-R BT.601 full range, as in JFIF; 16 fractional bits, rounded

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import DecodeError
 from regionio._index import Encoding
+from regionio.codecs.cpu.picture_size import check_size
 
 __all__ = ["StillImageDecoder", "fit"]
 
@@ -26,13 +27,32 @@ class StillImageDecoder:
     def __call__(
         self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
     ) -> NDArray[Any]:
-        check_complete(self._encoding.compression, data)
+        codec = self._encoding.compression
+        check_complete(codec, data)
+        size = check_size(codec, data, out.shape[:2], out.shape[2])
         try:
+            if size.is_film:
+                return _rows_of_jpegxl(data, valid, out)
             picture = self._decode(data)
         except (RuntimeError, ValueError) as error:
-            msg = f"{self._encoding.compression} tile is damaged: {error}"
+            msg = f"{codec} tile is damaged: {error}"
             raise DecodeError(msg) from error
-        return fit(picture, valid, out, self._encoding.compression)
+        return fit(picture, valid, out, codec)
+
+
+def _rows_of_jpegxl(data: memoryview, valid: tuple[int, int], out: NDArray[Any]) -> NDArray[Any]:
+    """Decode a film of rows, of which JPEG XL tells the number only as it goes.
+
+    imagecodecs compares it with the array's before it decodes. Tiles are whole, but the last strip
+    ends with the image.
+    """
+    stream = bytes(data)
+    if valid[0] < len(out):
+        try:
+            return imagecodecs.jpegxl_decode(stream, out=out[: valid[0]])
+        except ValueError:  # as many rows as there are; damage is told below
+            pass
+    return imagecodecs.jpegxl_decode(stream, out=out)
 
 
 def _picture_decoder(encoding: Encoding) -> Callable[..., NDArray[Any]]:

@@ -37,7 +37,8 @@ def read_index(storage: Storage, scene: int | str) -> ImageIndex:
     check_directories(storage, ndpi=ndpi)
     with storage.view() as view:
         with parsing(path):
-            tiff = TiffFile(view, name=path, is_ndpi=ndpi)
+            # tifffile makes up frames of ScanImage files to the end of the file
+            tiff = TiffFile(view, name=path, is_ndpi=ndpi, is_scanimage=False)
         with tiff:
             with parsing(path):
                 draft = describe(tiff)

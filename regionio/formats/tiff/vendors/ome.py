@@ -161,7 +161,11 @@ class _FileSet:
 def _opened(storage: Storage) -> Iterator[TiffFile]:
     path = storage.identity.path
     check_directories(storage, ndpi=False)
-    with parsing(path), storage.view() as view, TiffFile(view, name=path, is_ndpi=False) as tiff:
+    with (
+        parsing(path),
+        storage.view() as view,
+        TiffFile(view, name=path, is_ndpi=False, is_scanimage=False) as tiff,
+    ):
         yield tiff
 
 

@@ -1,0 +1,243 @@
+"""What stands before the pixels of a DICOM file: its attributes, and where the rest begins.
+
+Source: DICOM PS3.10 (file format), PS3.5 section 10 and annex A (transfer syntaxes).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from regionio._errors import CorruptFileError, RegionIOError
+from regionio.formats.dicom.stream import SEQUENCE_END, UNDEFINED, Element, ElementStream
+from regionio.storage import FetchCount, Storage
+from regionio.storage.memory import MemoryFile
+
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
+__all__ = ["Header", "is_dicom", "read_header"]
+
+PER_FRAME_GROUPS = 0x52009230
+EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
+FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
+PIXEL_TAGS = frozenset((FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS))
+SEARCHED_BYTES = 4 * 1024 * 1024
+STOP = frozenset((PER_FRAME_GROUPS, EXTENDED_OFFSETS, EXTENDED_LENGTHS, *PIXEL_TAGS))
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+META_START = 132
+LARGEST_INFLATED_BYTES = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """A file's attributes, and the elements that are not read with them.
+
+    Parameters
+    ----------
+    storage
+        What the places of elements are in: the file, or its inflated content.
+    dataset
+        Attributes before the per-frame functional groups.
+    transfer_syntax
+        UID.
+    stream
+        Walks the elements.
+    elements
+        Tag → the per-frame functional groups, the extended offset table and the pixels, of those
+        that there are.
+    """
+
+    storage: Storage
+    dataset: FileDataset
+    transfer_syntax: str
+    stream: ElementStream
+    elements: dict[int, Element]
+
+    @property
+    def path(self) -> str:
+        """Path of the file."""
+        return self.storage.identity.path
+
+    @property
+    def pixels(self) -> Element | None:
+        """The element of the pixels."""
+        return next((self.elements[tag] for tag in PIXEL_TAGS if tag in self.elements), None)
+
+    def value(self, keyword: str) -> Any:
+        """Return an attribute, None where it is missing.
+
+        Raises
+        ------
+        CorruptFileError
+            Its value can't be parsed.
+        """
+        with parsing(self.path):
+            return self.dataset.get(keyword)
+
+    def number(self, keyword: str, default: int | None = None) -> int:
+        """Return an attribute that is one integer.
+
+        Raises
+        ------
+        CorruptFileError
+            It is missing without a default, or is no integer.
+        """
+        value = self.value(keyword)
+        if value is None or value == "":
+            if default is not None:
+                return default
+            msg = f"{self.path!r} lacks the attribute {keyword}, which its pixels need"
+            raise CorruptFileError(msg)
+        try:
+            return int(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{self.path!r}: {keyword} is {value!r}, an integer was expected"
+            raise CorruptFileError(msg) from error
+
+
+def is_dicom(head: bytes) -> bool:
+    r"""Return whether a file is DICOM, with or without the preamble, by its first 132 bytes.
+
+    >>> is_dicom(bytes(128) + b"DICM")
+    True
+    >>> is_dicom(b"II*\0")
+    False
+    """
+    if head[128:132] == b"DICM":
+        return True
+    # without a preamble: the meta information, or the first elements of an identifying group
+    if head[:4] == b"\x02\x00\x00\x00" and head[4:6] == b"UL":
+        return True
+    return head[:2] == b"\x08\x00" and head[2:4] in {
+        b"\x00\x00",
+        b"\x05\x00",
+        b"\x08\x00",
+        b"\x16\x00",
+    }
+
+
+def read_header(storage: Storage) -> Header:
+    """Read a file's attributes and find its pixels.
+
+    Parameters
+    ----------
+    storage
+        The file.
+
+    Raises
+    ------
+    CorruptFileError
+        It is cut short or damaged.
+    """
+    from pydicom.filereader import read_partial
+
+    path = storage.identity.path
+    with storage.view() as view, parsing(path):
+        dataset = read_partial(view, stop_when=_stops, force=True)
+        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+        place = view.tell()
+    if syntax == DEFLATED:
+        storage = _inflated(storage)
+        with storage.view() as view, parsing(path):
+            dataset, place = _inflated_dataset(view, dataset)
+    stream = ElementStream(
+        storage,
+        explicit=not dataset.is_implicit_VR,
+        big_endian=not dataset.is_little_endian,
+    )
+    return Header(storage, dataset, syntax, stream, _elements(stream, place))
+
+
+@contextmanager
+def parsing(path: str) -> Iterator[None]:
+    """Turn whatever pydicom stumbles over into a `CorruptFileError` that names the file."""
+    try:
+        yield
+    except RegionIOError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # pydicom's own have none
+            raise
+        what = f"{type(error).__name__}: {error}"
+        msg = f"{path!r} is damaged or not copied whole: its attributes do not parse ({what})"
+        raise CorruptFileError(msg) from error
+
+
+def _stops(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag in STOP
+
+
+def _inflated(storage: Storage) -> MemoryFile:
+    """Return the content behind the meta information of a deflated file."""
+    identity = storage.identity
+    meta = ElementStream(storage, explicit=True, big_endian=False)
+    place = META_START
+    while (element := meta.element(place)).tag >> 16 == 2:
+        place = meta.after(element)
+    [data] = storage.read([place], [identity.size - place], FetchCount())
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        content = inflater.decompress(data, LARGEST_INFLATED_BYTES)
+    except zlib.error as error:
+        msg = f"{identity.path!r}: its deflated content is damaged ({error})"
+        raise CorruptFileError(msg) from error
+    if not inflater.eof:
+        why = "is cut short" if not inflater.unconsumed_tail else "is larger than 2 GiB"
+        msg = f"{identity.path!r}: its deflated content {why}"
+        raise CorruptFileError(msg)
+    return MemoryFile(identity.path, content, identity.modified)
+
+
+def _inflated_dataset(view: BinaryIO, deflated: FileDataset) -> tuple[FileDataset, int]:
+    """Parse inflated content, whose places are those of the memory it is in."""
+    from pydicom import FileDataset
+    from pydicom.filereader import read_dataset
+
+    content = read_dataset(view, is_implicit_VR=False, is_little_endian=True, stop_when=_stops)
+    dataset = FileDataset(
+        "", content, file_meta=deflated.file_meta, is_implicit_VR=False, is_little_endian=True
+    )
+    return dataset, view.tell()
+
+
+def _elements(stream: ElementStream, place: int) -> dict[int, Element]:
+    """Return the elements from a place on up to the pixels, of those that are looked for."""
+    found: dict[int, Element] = {}
+    while place < stream.size:
+        element = stream.element(place)
+        if element.tag in STOP:
+            found[element.tag] = element
+        if element.tag in PIXEL_TAGS or element.tag > PIXELS:
+            break
+        place = _end_of_frames(stream, element) or stream.after(element)
+    return found
+
+
+def _end_of_frames(stream: ElementStream, element: Element) -> int | None:
+    """Return where a sequence of undefined length ends, if what follows can be told at a glance.
+
+    To walk the items of ten thousand frames takes a fifth of a second; to look for the element
+    behind them, a hundredth.
+    """
+    if element.tag != PER_FRAME_GROUPS or element.length != UNDEFINED:
+        return None
+    group = PIXELS.to_bytes(4, "big")[:2]
+    ending = stream.tag_bytes(SEQUENCE_END) + bytes(4)
+    pattern = ending + (group[::-1] if stream.order == "<" else group)
+    place = element.value
+    while place < stream.size:
+        size = min(SEARCHED_BYTES, stream.size - place)
+        at = bytes(stream.bytes_at(place, size)).find(pattern)
+        if at >= 0:
+            end = place + at + len(ending)
+            return end if stream.element(end).tag in STOP else None
+        if size < SEARCHED_BYTES:
+            return None
+        place += size - len(pattern)
+    return None
