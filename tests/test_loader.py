@@ -227,6 +227,31 @@ def test_a_newer_loop_ends_the_older_one_with_an_error(slide: regionio.Image) ->
     assert len(list(newer)) == len(loader)
 
 
+def test_threads_that_share_a_loop_get_each_batch_once(slide: regionio.Image) -> None:
+    for _ in range(20):
+        batches = iter(slide.read_region(grid(100), (50, 50), batch_size=8, num_workers=2))
+        found: list[list[int]] = []
+        errors: list[BaseException] = []
+
+        def draw(
+            batches: Iterator[regionio.Region] = batches,
+            found: list[list[int]] = found,
+            errors: list[BaseException] = errors,
+        ) -> None:
+            try:
+                found.extend(batch.indices.tolist() for batch in batches)
+            except BaseException as error:  # noqa: BLE001
+                errors.append(error)
+
+        threads = [threading.Thread(target=draw) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors
+        assert sorted(chain.from_iterable(found)) == list(range(len(grid(100))))
+
+
 def test_batches_before_an_error_of_the_sampler_are_delivered(slide: regionio.Image) -> None:
     def broken() -> Iterator[tuple[int, int]]:
         yield from [(0, 0)] * 7
