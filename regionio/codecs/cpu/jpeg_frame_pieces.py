@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from regionio._errors import DecodeError
 from regionio._index import Encoding
-from regionio._native import native
 from regionio.codecs._contract import PieceDecoder, Target
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
 from regionio.codecs.cpu.jpeg_facts import JpegFacts
 from regionio.codecs.cpu.jpeg_frame import JpegColors, plain_encoding
-from regionio.codecs.cpu.jpeg_pieces import JpegPieceDecoder
+from regionio.codecs.cpu.jpeg_pieces import JpegPieceDecoder, is_compiled_for
 from regionio.storage import FileRanges
 
 __all__ = ["FramePieceDecoder", "frame_piece_decoder"]
@@ -31,7 +30,7 @@ HEAD_BYTES = 1024
 
 def frame_piece_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceDecoder | None:
     """Return the decoder for an encoding, None if only `Decoder` reads it."""
-    if native is None or encoding.dtype != "uint8":
+    if encoding.dtype != "uint8" or not is_compiled_for(tile_shape):
         return None
     return FramePieceDecoder(encoding, tile_shape)
 

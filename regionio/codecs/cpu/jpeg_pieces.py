@@ -19,7 +19,7 @@ from regionio.codecs._contract import PieceDecoder, Target
 from regionio.codecs.cpu.jpeg import END, START, is_plain, tables_of
 from regionio.storage import FileRanges
 
-__all__ = ["JpegPieceDecoder", "jpeg_piece_decoder"]
+__all__ = ["JpegPieceDecoder", "is_compiled_for", "jpeg_piece_decoder"]
 
 LARGEST_SIDE = 65500
 """Of a picture that libjpeg reads."""
@@ -32,9 +32,14 @@ NOTHING_KEPT = np.zeros((0, 3), dtype=np.int64)
 
 def jpeg_piece_decoder(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceDecoder | None:
     """Return the decoder for an encoding, None if only `Decoder` reads it."""
-    if native is None or not is_plain(encoding) or max(tile_shape) > LARGEST_SIDE:
+    if not is_plain(encoding) or not is_compiled_for(tile_shape):
         return None
     return JpegPieceDecoder(encoding, tile_shape)
+
+
+def is_compiled_for(tile_shape: tuple[int, int]) -> bool:
+    """Return whether the compiled part is there and reads pictures of (height, width)."""
+    return native is not None and max(tile_shape) <= LARGEST_SIDE
 
 
 class JpegPieceDecoder:
