@@ -19,14 +19,14 @@ from regionio._errors import (
     RegionIOError,
     UnsupportedFormatError,
 )
-from regionio._image import Image, open
+from regionio._image import Image
 from regionio._index import SceneInfo
 from regionio._level import LevelInfo
 from regionio._loader import Loader
+from regionio._open import open
 from regionio._region import Region
+from regionio._version import __version__
 from regionio.engines.stats import ReadStats
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CacheStats",

@@ -1,9 +1,8 @@
-"""The image: opened, described, read."""
+"""The image: described, read."""
 
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NoReturn, Self, Unpack, overload
@@ -15,66 +14,14 @@ from regionio._errors import ClosedError, UnsupportedFormatError
 from regionio._index import SceneInfo
 from regionio._level import LevelInfo
 from regionio._loader import Loader
-from regionio._opened import OpenedFile, open_file, reopen_file
+from regionio._opened import OpenedFile, reopen_file
+from regionio._parsed_index import OpenRequest
 from regionio._region import Region
 from regionio._request import ReadOptions, ReadRequest, read_request
 from regionio.storage import FileIdentity
 from regionio.values import srgb_transform
 
-__all__ = ["Image", "open"]
-
-
-def open(
-    path: str | os.PathLike[str],
-    *,
-    scene: int | str = 0,
-    icc: Literal["srgb"] | None = None,
-) -> Image:
-    """Open a slide or a volume.
-
-    Parameters
-    ----------
-    path
-        A TIFF file of any vendor; what it is is told from its content.
-    scene
-        Number or name of the image, in a file that holds several (see `Image.scenes`).
-    icc
-        ``"srgb"`` converts RGB pixels from the image's ICC profile to sRGB; None leaves them as
-        they are. An image without a profile is taken to be sRGB.
-
-    Returns
-    -------
-    Image
-        No pixel has been read yet.
-
-    Raises
-    ------
-    FileNotFoundError, PermissionError
-        There is no such file, or it may not be read.
-    UnsupportedFormatError
-        It is no image that regionio reads; the message says what it is.
-    CorruptFileError
-        It is damaged.
-    IndexError, KeyError
-        There is no such scene.
-
-    Examples
-    --------
-    >>> import regionio
-    >>> slide = regionio.open("tests/data/CMU-1-Small-Region.svs")
-    >>> slide.shape, slide.dims, slide.dtype
-    ((2967, 2220, 3), 'YXC', dtype('uint8'))
-    >>> slide.spacing("XY"), slide.associated_images
-    ((0.499, 0.499), ('thumbnail', 'label', 'macro'))
-    """
-    if icc not in {None, "srgb"}:
-        msg = f"icc is None or 'srgb', not {icc!r}"
-        raise ValueError(msg)
-    name = os.fsdecode(path)
-    if "://" in name:
-        msg = f"{name!r}: remote files are not read yet; copy it to a disk"
-        raise UnsupportedFormatError(msg)
-    return Image(open_file(name, scene), path=(), icc=icc)
+__all__ = ["Image"]
 
 
 class Image:
@@ -99,13 +46,13 @@ class Image:
             if self._index.is_rgb8:
                 self._convert = srgb_transform(profile)
             elif not path:  # labels and the like stay as they are
-                msg = f"{file.identity.path!r}: icc='srgb' is for RGB of three 8-bit channels"
+                msg = f"{file.path!r}: icc='srgb' is for RGB of three 8-bit channels"
                 raise UnsupportedFormatError(msg)
 
     @property
     def path(self) -> str:
-        """Absolute path of the file."""
-        return self._file.identity.path
+        """Absolute path of the file or folder, or of the first of several files."""
+        return self._file.path
 
     @property
     def format(self) -> str:
@@ -131,6 +78,56 @@ class Image:
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the stored values."""
         return self._index.dtype
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Absolute paths of the files that pixels come from, associated images left out."""
+        return self._index.sources
+
+    @property
+    def frame_indices(self) -> NDArray[np.int64] | None:
+        """Which stored frame each plane is, None where planes are no frames.
+
+        ``int64[n]`` along T, C or Z, whichever the image has, else ``int64[t, c, z]``. Frames of
+        several `files` are counted from one to the next.
+        """
+        numbers = self._index.frame_indices
+        if numbers is None:
+            return None
+        return numbers.reshape(-1).copy() if numbers.size == max(numbers.shape) else numbers.copy()
+
+    @property
+    def origin(self) -> NDArray[np.float64] | None:
+        """``float64[3]``, centre of the first pixel in the patient, in mm; None where unknown.
+
+        As in DICOM, x runs to the patient's left, y to the back, z to the head.
+        """
+        placement = self._index.placement
+        return None if placement is None else placement.origin.copy()
+
+    @property
+    def direction(self) -> NDArray[np.float64] | None:
+        """``float64[3, 3]``, whose columns are the directions of the image's x, y and z axes.
+
+        None where the file does not tell them.
+        """
+        placement = self._index.placement
+        return None if placement is None else placement.direction.copy()
+
+    @property
+    def affine(self) -> NDArray[np.float64] | None:
+        """``float64[4, 4]``, from (x, y, z, 1) in pixels to mm in the patient.
+
+        None where origin, direction or a spacing is unknown.
+        """
+        placement, spacing = self._index.placement, self.spacing("XYZ")
+        steps = [spacing[0], spacing[1], spacing[2] if self.is_volume else 1.0]
+        if placement is None or None in steps:
+            return None
+        affine = np.eye(4)
+        affine[:3, :3] = placement.direction * np.array(steps, dtype=np.float64)
+        affine[:3, 3] = placement.origin
+        return affine
 
     @property
     def is_volume(self) -> bool:
@@ -469,12 +466,12 @@ class Image:
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
-        identities, scene = self._file.identities, self._file.scene
-        return _reopen, (identities, scene, self._icc, self._associated_path)
+        file = self._file
+        return _reopen, (file.request, file.identities, self._icc, self._associated_path)
 
     def _cache_key(self) -> tuple[Any, ...]:
         """Return what identifies this image's decoded tiles in the process's cache."""
-        return (self._file.identities, self._index.scene, self._associated_path, self._icc)
+        return (self._file.parsed, self._associated_path, self._icc)
 
     def _axes(self, dims: str | None) -> str:
         axes = self.dims if dims is None else dims.upper()
@@ -491,10 +488,10 @@ class Image:
 
 
 def _reopen(
+    request: OpenRequest,
     identities: tuple[FileIdentity, ...],
-    scene: int,
     icc: Literal["srgb"] | None,
     associated_path: tuple[str, ...],
 ) -> Image:
     """Open an image that was pickled."""
-    return Image(reopen_file(identities, scene), path=associated_path, icc=icc)
+    return Image(reopen_file(request, identities), path=associated_path, icc=icc)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Encoding", "ImageIndex", "Level", "SceneInfo", "TileTable"]
+from regionio._transform import Transform
+
+__all__ = ["Encoding", "ImageIndex", "Level", "Placement", "SceneInfo", "TileTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class TileTable:
         ``int32[n]``, index into `ImageIndex.sources`, or None: all in source 0.
     encoding
         ``int16[n]``, index into `ImageIndex.encodings`, or None: all have encoding 0.
+    transform
+        ``int16[n]``, index into `ImageIndex.transforms`, or None: all take transform 0, if there
+        is one.
     position
         (y, x) of first pixels where tiles do not lie on a grid, else None: ``int64[n, 2]`` for the
         n tiles of one plane (all planes lie alike) or of all planes; or
@@ -108,6 +113,7 @@ class TileTable:
     tile_shape: tuple[int, int]
     source: NDArray[np.int32] | None = None
     encoding: NDArray[np.int16] | None = None
+    transform: NDArray[np.int16] | None = None
     position: NDArray[np.int64] | None = None
 
     @property
@@ -139,6 +145,22 @@ class Level:
     height: int
     downsample: tuple[float, float]
     tiles: TileTable
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where an image lies in the patient, in mm; x runs to the left, y to the back, z to the head.
+
+    Parameters
+    ----------
+    origin
+        ``float64[3]``, centre of the first pixel.
+    direction
+        ``float64[3, 3]``; its columns are the directions in which x, y and z of the image grow.
+    """
+
+    origin: NDArray[np.float64]
+    direction: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +205,26 @@ class ImageIndex:
         ``"micrometer"`` or ``"millimeter"``.
     is_volume
         Whether z is addressed in `read_region` as x and y are.
-    white_background
-        Whether what lies outside the image is white (recognised slide formats) or zero.
+    background
+        What lies outside the image: one value, or one a channel, of the image's dtype.
     associated
         Label, macro and thumbnail, each an image of its own.
     metadata
         What the file says, as plain types, under the name of the format that says it.
     raw_metadata
         The first ImageDescription or the like, as it stands in the file.
+    transforms
+        Distinct ways from stored values to the image's; `TileTable.transform` counts in it. Empty:
+        the image's values are the stored ones.
+    frame_indices
+        ``int64[t, c, z]``, the frame that each plane is, counted over the frames of all sources;
+        None where planes are no frames.
+    placement
+        Where the image lies in the patient, None where that is not known.
+    deflated
+        Source → byte from which on its content is deflated: places count in what was inflated.
+    searched
+        Folders whose files were looked through; another file in one of them may change the index.
     """
 
     format: str
@@ -201,7 +235,7 @@ class ImageIndex:
     spacing: Mapping[str, float] = field(default_factory=dict)
     spacing_unit: str = "micrometer"
     is_volume: bool = False
-    white_background: bool = False
+    background: tuple[float, ...] = (0,)
     orientation: int = 1
     icc_profile: bytes | None = None
     associated: Mapping[str, ImageIndex] = field(default_factory=dict)
@@ -209,16 +243,21 @@ class ImageIndex:
     scene: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     raw_metadata: str = ""
+    transforms: tuple[Transform, ...] = ()
+    frame_indices: NDArray[np.int64] | None = None
+    placement: Placement | None = None
+    deflated: Mapping[str, int] = field(default_factory=dict)
+    searched: tuple[str, ...] = ()
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Stored dtype, native byte order."""
-        return np.dtype(self.encodings[0].dtype)
+        """Dtype of the image's values, native byte order."""
+        return np.dtype((self.transforms or self.encodings)[0].dtype)
 
     @property
     def samples(self) -> int:
         """Channels that lie together in one tile."""
-        return self.encodings[0].samples
+        return (self.transforms or self.encodings)[0].samples
 
     @cached_property
     def channels(self) -> int:
@@ -248,5 +287,11 @@ class ImageIndex:
     @cached_property
     def is_rgb8(self) -> bool:
         """Whether pixels are RGB of 8 bits, which colour management knows."""
-        photometric = self.encodings[0].photometric
-        return photometric in {"rgb", "ycbcr"} and self.samples == 3 and self.dtype == np.uint8
+        color = self.encodings[0].photometric in {"rgb", "ycbcr"} or bool(self.transforms)
+        return color and self.samples == 3 and self.dtype == np.uint8
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """All files that the image and its associated images are read from, each once."""
+        inner = (source for image in self.associated.values() for source in image.sources)
+        return tuple(dict.fromkeys((*self.sources, *inner)))

@@ -5,15 +5,23 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from regionio._errors import ChangedFileError, ClosedError
 from regionio._fork import renew_after_fork
 from regionio._index import ImageIndex
+from regionio._parsed_index import OpenRequest, ParsedIndex
+from regionio._saved_index import SavedIndex
 from regionio.formats import read_index
 from regionio.storage import FileIdentity, Storage, identity_of, open_storage
+from regionio.storage.memory import inflated
 
-__all__ = ["OpenedFile", "SourceStorages", "indexes", "open_file", "reopen_file"]
+__all__ = [
+    "OpenedFile",
+    "SourceStorages",
+    "indexes",
+    "open_file",
+    "reopen_file",
+]
 
 MOST_INDEXES = 256
 """Parsed indexes that a process keeps, to open a file again without parsing it again."""
@@ -23,57 +31,29 @@ MOST_OPEN_SOURCES = 64
 """Files of a set that are held open, so that a set of thousands needs no thousands of descriptors."""
 
 
-@dataclass(frozen=True)
-class ParsedIndex:
-    """An index, and the files that it was read from.
-
-    Parameters
-    ----------
-    index
-        The index.
-    identities
-        Of each of `ImageIndex.sources`, as it was when the index was read.
-    """
-
-    index: ImageIndex
-    identities: tuple[FileIdentity, ...]
-
-    @property
-    def is_current(self) -> bool:
-        """Whether none of the files but the first, which is checked by whoever asks, has changed."""
-        return all(_unchanged(identity) for identity in self.identities[1:])
-
-
-def _unchanged(identity: FileIdentity) -> bool:
-    try:
-        return identity_of(identity.path) == identity
-    except OSError:
-        return False
-
-
 class IndexCache:
     """Parsed indexes, least recently used first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._indexes: OrderedDict[tuple[FileIdentity, int | str], ParsedIndex] = OrderedDict()
+        self._indexes: OrderedDict[OpenRequest, ParsedIndex] = OrderedDict()
         renew_after_fork(self)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
 
-    def get(self, identity: FileIdentity, scene: int | str) -> ParsedIndex | None:
+    def get(self, request: OpenRequest) -> ParsedIndex | None:
         """Return an index, if it is kept and still true."""
         with self._lock:
-            parsed = self._indexes.get((identity, scene))
+            parsed = self._indexes.get(request)
             if parsed is not None:
-                self._indexes.move_to_end((identity, scene))
+                self._indexes.move_to_end(request)
         return parsed if parsed is not None and parsed.is_current else None
 
-    def put(self, identity: FileIdentity, scene: int | str, parsed: ParsedIndex) -> None:
+    def put(self, request: OpenRequest, parsed: ParsedIndex) -> None:
         """Keep an index, and drop the one that was not used for longest."""
         with self._lock:
-            self._indexes[identity, scene] = parsed
+            self._indexes[request] = parsed
             while len(self._indexes) > MOST_INDEXES:
                 self._indexes.popitem(last=False)
 
@@ -87,50 +67,51 @@ indexes = IndexCache()
 """The process's parsed indexes."""
 
 
-def open_file(path: str, scene: int | str) -> OpenedFile:
-    """Open a file and get its index.
+def open_file(request: OpenRequest, index_folder: str | None = None) -> OpenedFile:
+    """Open a file, a folder or several files and get the index.
 
     Parameters
     ----------
-    path
-        Path of the file.
-    scene
-        Number or name of the scene.
+    request
+        What to open.
+    index_folder
+        Where indexes are saved, or None: they are not.
     """
-    storage = open_storage(path)
-    try:
-        parsed = indexes.get(storage.identity, scene)
+    parsed = indexes.get(request)
+    if parsed is None:
+        saved = None if index_folder is None else SavedIndex(index_folder, request)
+        parsed = None if saved is None else saved.load()
         if parsed is None:
-            index = read_index(storage, scene)
-            others = (identity_of(source) for source in index.sources[1:])
-            parsed = ParsedIndex(index, (storage.identity, *others))
-            indexes.put(storage.identity, scene, parsed)
-    except BaseException:
-        storage.close()
-        raise
-    return OpenedFile(storage, parsed)
+            paths = (request.path,) if isinstance(request.path, str) else request.path
+            known = {path: identity_of(path) for path in paths}
+            index = read_index(request.path, request.scene, request.interpretation)
+            parsed = ParsedIndex.of(index, known)
+            if saved is not None:
+                saved.save(parsed)
+        indexes.put(request, parsed)
+    return OpenedFile(request, parsed)
 
 
-def reopen_file(identities: tuple[FileIdentity, ...], scene: int) -> OpenedFile:
+def reopen_file(request: OpenRequest, identities: tuple[FileIdentity, ...]) -> OpenedFile:
     """Open what was opened before, perhaps in another process.
 
     Parameters
     ----------
+    request
+        What to open.
     identities
         As `OpenedFile.identities` were.
-    scene
-        Number of the scene.
 
     Raises
     ------
     ChangedFileError
         One of the files is another now.
     """
-    file = open_file(identities[0].path, scene)
+    file = open_file(request)
     if file.identities == identities:
         return file
     file.close()
-    changed = sorted({old.path for old in set(identities) - set(file.identities)})
+    changed = sorted({old.path for old in set(identities) ^ set(file.identities)})
     msg = f"{', '.join(map(repr, changed))} changed since the image was pickled; open it again"
     raise ChangedFileError(msg)
 
@@ -140,24 +121,40 @@ class OpenedFile:
 
     Parameters
     ----------
-    storage
-        The file itself.
+    request
+        What was opened.
     parsed
-        One of its images.
+        Its index.
     """
 
-    def __init__(self, storage: Storage, parsed: ParsedIndex) -> None:
-        self.index = parsed.index
-        self.identity = storage.identity
-        self.identities = parsed.identities
-        self._storages: dict[str, Storage] = {parsed.index.sources[0]: storage}
+    def __init__(self, request: OpenRequest, parsed: ParsedIndex) -> None:
+        self.request = request
+        self.parsed = parsed
+        self._known = {identity.path: identity for identity in parsed.identities}
+        self._storages: dict[str, Storage] = {}
         self._renew()
         self._users = 1
+        self.storage(self.index.sources[0])  # a file that can't be opened is told of at once
         renew_after_fork(self)
 
     def _renew(self) -> None:
         # a garbage collection may close an image of this file while this thread holds the lock
         self._lock = threading.RLock()
+
+    @property
+    def index(self) -> ImageIndex:
+        """What is known of the image."""
+        return self.parsed.index
+
+    @property
+    def path(self) -> str:
+        """Path of the file or folder, or of the first of several files."""
+        return self.request.name
+
+    @property
+    def identities(self) -> tuple[FileIdentity, ...]:
+        """Of all files and folders that the index was read from."""
+        return self.parsed.identities
 
     @property
     def scene(self) -> int:
@@ -209,17 +206,17 @@ class OpenedFile:
 
     def _check_open(self) -> None:
         if self._users == 0:
-            msg = f"{self.identity.path!r} is closed; open it again to read from it"
+            msg = f"{self.path!r} is closed; open it again to read from it"
             raise ClosedError(msg)
 
     def _opened(self, source: str) -> Storage:
         storage = open_storage(source)
-        known = {identity.path: identity for identity in self.identities}
-        if known.get(storage.identity.path, storage.identity) != storage.identity:
+        if self._known.get(storage.identity.path, storage.identity) != storage.identity:
             storage.close()
-            msg = f"{source!r} has changed since {self.identity.path!r} was opened; open it again"
+            msg = f"{source!r} has changed since {self.path!r} was opened; open it again"
             raise ChangedFileError(msg)
-        return storage
+        start = self.index.deflated.get(source)
+        return storage if start is None else inflated(storage, start)
 
     def close(self) -> None:
         """Let go of the file, if this was the last user."""

@@ -22,7 +22,7 @@ from regionio._window import View
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
 from regionio.engines.cpu import Source
-from regionio.values import Conversion, fill_values, selected_channels
+from regionio.values import Conversion, TileConversion, fill_values, lowest_value, selected_channels
 
 __all__ = ["ReadOptions", "ReadRequest", "read_request"]
 
@@ -85,7 +85,7 @@ def read_request(
     index: ImageIndex,
     request: ReadRequest,
     cache_key: Hashable,
-    convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+    colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
 ) -> Region | Loader:
     """Check a request, and read it or make the loader that will.
 
@@ -99,7 +99,7 @@ def read_request(
         What the caller asks for.
     cache_key
         Identifies the image's decoded tiles.
-    convert
+    colors
         Colour conversion of decoded tiles, or None.
     """
     _check_device(request.device)
@@ -121,7 +121,7 @@ def read_request(
     if location is None:
         location = (0,) * axes
     single = single_location(location, axes) if batch_size == 1 else None
-    reader = _reader(file, index, request, cache_key, convert, keep_eagerly=single is not None)
+    reader = _reader(file, index, request, cache_key, colors, keep_eagerly=single is not None)
     if single is None:
         if request.out is not None:
             msg = "out= takes one region: give one location, without batch_size"
@@ -136,7 +136,7 @@ def _reader(
     index: ImageIndex,
     request: ReadRequest,
     cache_key: Hashable,
-    convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+    colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
     *,
     keep_eagerly: bool,
 ) -> Reader:
@@ -164,13 +164,7 @@ def _reader(
     conversion = Conversion.of(
         index.dtype, len(channels), request.dtype, request.scale, request.offset
     )
-    fill = fill_values(
-        request.fill,
-        len(channels),
-        conversion,
-        white=index.white_background,
-        stored=index.dtype,
-    )
+    fill = fill_values(request.fill, len(channels), conversion, _background(index)[channels])
     resampling = None
     if factors != (1.0, 1.0):
         if conversion.dtype.kind == "c":
@@ -185,6 +179,10 @@ def _reader(
                 f"{nbytes} bytes a region: read a smaller size, or use thumbnail()"
             )
             raise ValueError(msg)
+    table = index.levels[level].tiles
+    convert = None
+    if index.transforms or colors is not None:
+        convert = TileConversion(index.transforms, table.transform, colors)
     level_bytes = index.levels[level].width * index.levels[level].height * index.samples
     covers_level = size[1] * size[2] * index.samples >= level_bytes
     source = Source(
@@ -204,6 +202,14 @@ def _reader(
         return_mask=bool(request.return_mask),
         z=z,
     )
+
+
+def _background(index: ImageIndex) -> NDArray[Any]:
+    """Return what stands outside the image, one value a channel."""
+    values = index.background
+    if index.transforms and index.samples == 1:
+        values = (min(lowest_value(transform) for transform in index.transforms),)
+    return np.broadcast_to(np.asarray(values, dtype=index.dtype), index.channels)
 
 
 def _size(

@@ -244,7 +244,9 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(regionio.CorruptFileError, match="is empty"):
         regionio.open(empty)
-    with pytest.raises(regionio.UnsupportedFormatError, match="is a directory"):
+    with pytest.raises(
+        regionio.UnsupportedFormatError, match=r"without DICOM files of its own: it has empty\.svs;"
+    ):
         regionio.open(tmp_path)
     with pytest.raises(FileNotFoundError, match="missing"):
         regionio.open(tmp_path / "missing.tif")
@@ -254,7 +256,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         regionio.open(picture)
     text = tmp_path / "text.tif"
     text.write_text("not an image")
-    with pytest.raises(regionio.UnsupportedFormatError, match="no TIFF"):
+    with pytest.raises(regionio.UnsupportedFormatError, match="no TIFF or DICOM"):
         regionio.open(text)
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from regionio._errors import CorruptFileError
-from regionio.formats.dicom.geometry import frames_of, geometric_order
+from regionio.formats.dicom.geometry import FrameGeometry, frames_of, geometric_order
 from regionio.formats.dicom.groups import PerFrameGroups
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, read_header
 from regionio.storage import open_storage
@@ -24,6 +24,7 @@ def listed(value: Any) -> list[float]:
     return [float(number) for number in (value if many else [value])]
 
 
+@pytest.mark.filterwarnings("ignore:.*functional groups of 45")
 def test_groups_say_what_pydicom_finds(wider_data: Path) -> None:
     checked = set()
     for path in sorted(wider_data.rglob("*.dcm")):
@@ -68,25 +69,32 @@ def test_slices_of_a_series_are_ordered_by_their_place(wider_data: Path, folder:
     paths = sorted((wider_data / "real/dicom_volume" / folder).glob("*[0-9].dcm"))
     random = np.random.default_rng(1)
     shuffled = [paths[number] for number in random.permutation(len(paths))]
-    headers = [read_header(open_storage(str(path))) for path in shuffled]
-    result = geometric_order(frames_of(headers, [1] * len(headers)))
-    assert result is not None
-    order, spacing = result
+    geometry = joined_geometry(shuffled)
+    order = geometric_order(geometry)
+    assert order is not None
     heights = [float(pydicom.dcmread(shuffled[n]).ImagePositionPatient[2]) for n in order]
     assert heights in (sorted(heights), sorted(heights, reverse=True))
-    assert spacing == pytest.approx(abs(heights[1] - heights[0]))
+    assert geometry.step(order) == pytest.approx(abs(heights[1] - heights[0]))
 
 
 def test_positions_that_fall_keep_their_direction_and_gaps_have_no_spacing(
     wider_data: Path,
 ) -> None:
     paths = sorted((wider_data / "real/dicom_volume/ct_series").glob("*.dcm"))
+    for chosen in (paths, paths[::-1]):
+        geometry = joined_geometry(chosen)
+        order = geometric_order(geometry)
+        assert order is not None
+        assert order.tolist() == list(range(7))
+        assert geometry.step(order) == pytest.approx(4.0)
+    geometry = joined_geometry([paths[0], *paths[2:]])
+    order = geometric_order(geometry)
+    assert order is not None
+    assert order.tolist() == list(range(6))
+    assert geometry.step(order) is None
+    assert geometric_order(joined_geometry([paths[0], paths[0]])) is None
+
+
+def joined_geometry(paths: list[Path]) -> FrameGeometry:
     headers = [read_header(open_storage(str(path))) for path in paths]
-    for chosen in (headers, headers[::-1]):
-        order, spacing = geometric_order(frames_of(chosen, [1] * 7)) or ([], None)
-        assert list(order) == list(range(7))
-        assert spacing == pytest.approx(4.0)
-    order, spacing = geometric_order(frames_of([headers[0], *headers[2:]], [1] * 6)) or ([], 0.0)
-    assert list(order) == list(range(6))
-    assert spacing is None
-    assert geometric_order(frames_of([headers[0], headers[0]], [1, 1])) is None
+    return FrameGeometry.joined([frames_of(header, 1) for header in headers])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
 from regionio.storage import FetchCount
+from regionio.values import TileConversion
 
 __all__ = ["CpuEngine", "Failure", "Source"]
 
@@ -36,14 +37,14 @@ class Source:
     cache_key
         Identifies the view's tiles in the cache, or None: they are not cached.
     convert
-        Applied to each decoded tile (colour management), or None.
+        Applied to each decoded tile, or None: its values are wanted as they are.
     keep_eagerly
         Keep every tile that is not used up, instead of waiting for evidence of reuse.
     """
 
     storages: SourceStorages
     cache_key: Hashable = None
-    convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    convert: TileConversion | None = None
     keep_eagerly: bool = False
 
 
@@ -193,7 +194,7 @@ class _Run:
         self,
         group: TileGroup,
         members: Sequence[int],
-        convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+        convert: TileConversion | None,
         offer: _Offer | None = None,
     ) -> None:
         """Fetch, decode and paste some tiles of a group."""
@@ -214,7 +215,7 @@ class _Run:
         group: TileGroup,
         member: int,
         data: memoryview,
-        convert: Callable[[NDArray[Any]], NDArray[Any]] | None,
+        convert: TileConversion | None,
         offer: _Offer | None,
     ) -> None:
         """Decode one tile and paste its pieces."""
@@ -227,7 +228,7 @@ class _Run:
         try:
             pixels = group.decoder(data, covers, rows, out)
             if convert is not None:
-                pixels = convert(pixels)
+                pixels = convert(pixels, group.tile[member])
         except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
             self._fail(group, member, error)
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
+from regionio.storage.folder import files_in, folder_identity
 from regionio.storage.local import LocalFile, local_identity
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "FileRanges",
     "LocalFile",
     "Storage",
+    "files_in",
     "identity_of",
     "open_storage",
 ]
@@ -24,11 +27,12 @@ def open_storage(path: str) -> Storage:
 
 
 def identity_of(path: str) -> FileIdentity:
-    """Return the identity of the file at `path`, without opening it.
+    """Return the identity of the file or folder at `path`, without opening it.
 
     Raises
     ------
     OSError
         There is none.
     """
-    return local_identity(path, os.stat(path))
+    status = os.stat(path)
+    return folder_identity(path) if stat.S_ISDIR(status.st_mode) else local_identity(path, status)

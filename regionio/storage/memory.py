@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError
-from regionio.storage._contract import FetchCount, FileIdentity, FileRanges
+from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
 
-__all__ = ["MemoryFile"]
+__all__ = ["MemoryFile", "inflated"]
+
+LARGEST_INFLATED_BYTES = 2**31
 
 
 class MemoryFile:
@@ -59,3 +62,26 @@ class MemoryFile:
 
     def close(self) -> None:
         """Nothing is open; the memory goes with the object."""
+
+
+def inflated(storage: Storage, start: int) -> MemoryFile:
+    """Return what a file holds in deflated form from byte `start` on.
+
+    Raises
+    ------
+    CorruptFileError
+        It is damaged, cut short, or of absurd size.
+    """
+    identity = storage.identity
+    [data] = storage.read([start], [identity.size - start], FetchCount())
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        content = inflater.decompress(data, LARGEST_INFLATED_BYTES)
+    except zlib.error as error:
+        msg = f"{identity.path!r}: its deflated content is damaged ({error})"
+        raise CorruptFileError(msg) from error
+    if not inflater.eof:
+        why = "is cut short" if not inflater.unconsumed_tail else "is larger than 2 GiB"
+        msg = f"{identity.path!r}: its deflated content {why}"
+        raise CorruptFileError(msg)
+    return MemoryFile(identity.path, content, identity.modified)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image as Picture
 
 from regionio._image import Image
-from regionio._image import open as open_image
+from regionio._open import open as open_image
 from regionio.compat.openslide._pixels import rgba
 
 __all__ = ["Area", "Canvas", "canvas_of", "plain_canvas"]

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from regionio._errors import RegionIOError, UnsupportedFormatError
 from regionio._image import Image
-from regionio._image import open as open_image
+from regionio._open import open as open_image
 from regionio.compat.openslide._abstract import Filename
 from regionio.compat.openslide._canvas import Canvas, canvas_of
 from regionio.compat.openslide._errors import OpenSlideError, OpenSlideUnsupportedFormatError

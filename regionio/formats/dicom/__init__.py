@@ -2,6 +2,113 @@
 
 from __future__ import annotations
 
-from regionio.formats.dicom.header import is_dicom
+from collections.abc import Sequence
+from dataclasses import replace
 
-__all__ = ["is_dicom"]
+from regionio._errors import UnsupportedFormatError
+from regionio._index import ImageIndex, SceneInfo
+from regionio._interpretation import Interpretation
+from regionio.formats.dicom.collection import (
+    Scene,
+    beginning_with,
+    scene_infos,
+    scene_number,
+    scenes_of,
+)
+from regionio.formats.dicom.header import read_header, read_series
+from regionio.formats.dicom.instance import SLIDE_CLASS, Instance
+from regionio.formats.dicom.kinds import check_image
+from regionio.formats.dicom.metadata import metadata_of
+from regionio.formats.dicom.slide import slide_index
+from regionio.formats.dicom.volume import volume_index
+from regionio.storage import open_storage
+
+__all__ = ["read_index", "series_of_slide"]
+
+
+def series_of_slide(path: str) -> str | None:
+    """Return the SeriesInstanceUID of a file of a slide, None for any other file."""
+    storage = open_storage(path)
+    try:
+        kind, series = read_series(storage)
+    finally:
+        storage.close()
+    return series if kind == SLIDE_CLASS and series else None
+
+
+def read_index(
+    paths: Sequence[str],
+    scene: int | str,
+    interpretation: Interpretation,
+    *,
+    folder: str = "",
+    asked_for: str = "",
+) -> ImageIndex:
+    """Read the index of one scene of some files.
+
+    Parameters
+    ----------
+    paths
+        Absolute paths of DICOM files.
+    scene
+        Number or name.
+    interpretation
+        What the caller wants to see.
+    folder
+        The folder whose files these are, where it was looked through: files in it that are no
+        images are left out, and another file in it may change the index.
+    asked_for
+        The one of the files that the caller gave: its scene comes first.
+
+    Raises
+    ------
+    UnsupportedFormatError, CorruptFileError
+        As `regionio.formats.read_index`.
+    IndexError, KeyError
+        There is no such scene.
+    """
+    name = folder or paths[0]
+    scenes = scenes_of(_images(paths, skip_others=bool(folder) and not asked_for))
+    if asked_for:
+        name = asked_for
+        scenes = beginning_with(scenes, asked_for)
+    number = scene_number(scenes, scene, name)
+    chosen = scenes[number]
+    build = slide_index if chosen.kind == "slide" else volume_index
+    index = build(chosen, interpretation)
+    infos = list(scene_infos(scenes))
+    infos[number] = SceneInfo(chosen.name, None, index.shape, index.dims)
+    return replace(
+        index,
+        scenes=tuple(infos),
+        scene=number,
+        metadata=metadata_of(_described_by(chosen).header),
+        searched=(folder,) if folder else (),
+    )
+
+
+def _described_by(scene: Scene) -> Instance:
+    """Return the file whose attributes stand for the image: that of the largest level, or first."""
+    return max(scene.instances, key=lambda instance: instance.matrix)
+
+
+def _images(paths: Sequence[str], *, skip_others: bool) -> list[Instance]:
+    """Read the headers of files, and refuse or leave out those that are no images."""
+    instances: list[Instance] = []
+    reasons: list[UnsupportedFormatError] = []
+    for path in paths:
+        storage = open_storage(path)
+        try:
+            header = read_header(storage)
+            check_image(header)
+        except UnsupportedFormatError as error:
+            if not skip_others:
+                raise
+            reasons.append(error)
+            continue
+        finally:
+            storage.close()
+        instances.append(Instance(header))
+    if not instances:
+        raise reasons[0]
+    return instances

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,12 @@ DIMENSION_INDICES, IN_STACK_POSITION = 0x00209157, 0x00209057
 STACK, TEMPORAL_POSITION = 0x00209056, 0x00209128
 POSITION, ORIENTATION, PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
 
+SAME_DIRECTION = 1e-4
 UNEVEN = 0.01
 """Share by which distances of neighbouring slices may differ and still be one spacing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrameGeometry:
     """What is known of the place of every frame.
 
@@ -39,12 +42,62 @@ class FrameGeometry:
         Ways in which the file numbers frames, best first: each a list of one tuple a frame.
     stacks
         Number of stacks and of points in time among the frames.
+    has_orientations
+        Whether every frame has an orientation, be it the same or not.
+    pixel_spacing
+        mm from row to row and from column to column by the functional groups of single frames;
+        None where there is none, or not the same for all.
     """
 
     position: NDArray[np.float64] | None
     orientation: NDArray[np.float64] | None
     numbers: tuple[list[tuple[float, ...]], ...]
     stacks: int
+    has_orientations: bool = False
+    pixel_spacing: tuple[float, float] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[FrameGeometry]) -> FrameGeometry:
+        """Return the geometry of the frames of several files, one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        positions = [part.position for part in parts if part.position is not None]
+        orientations = [part.orientation for part in parts if part.orientation is not None]
+        everywhere = all(part.has_orientations for part in parts)
+        orientation = None
+        if len(orientations) == len(parts) and _alike(np.array(orientations)):
+            orientation = orientations[0]
+        kinds = min(len(part.numbers) for part in parts)
+        return cls(
+            np.concatenate(positions) if len(positions) == len(parts) else None,
+            orientation,
+            tuple(list(chain(*(part.numbers[kind] for part in parts))) for kind in range(kinds)),
+            max(part.stacks for part in parts),
+            everywhere,
+            parts[0].pixel_spacing if len({part.pixel_spacing for part in parts}) == 1 else None,
+        )
+
+    @cached_property
+    def is_distinct(self) -> bool:
+        """Whether every frame has a position, and none that of another."""
+        distance = self.distance
+        return distance is not None and len(np.unique(np.round(distance, 4))) == len(distance)
+
+    @property
+    def is_monotonic(self) -> bool:
+        """Whether positions rise or fall throughout, in stored order."""
+        distance = self.distance
+        return distance is not None and _is_monotonic(distance)
+
+    def step(self, order: NDArray[np.int64]) -> float | None:
+        """Return mm from frame to frame in some order, None where it is not known or not even."""
+        if self.position is None or self.orientation is None or len(order) < 2:
+            return None
+        steps = np.diff(self.position[order], axis=0)
+        middle = np.median(steps, axis=0)
+        length = float(np.linalg.norm(middle))
+        even = bool((np.linalg.norm(steps - middle, axis=1) <= UNEVEN * length).all())
+        return length if length > 0 and even else None
 
     @property
     def normal(self) -> NDArray[np.float64] | None:
@@ -64,24 +117,21 @@ class FrameGeometry:
         return distance
 
 
-def frames_of(headers: Sequence[Header], counts: Sequence[int]) -> FrameGeometry:
-    """Collect what the files say of their frames.
+def frames_of(header: Header, count: int) -> FrameGeometry:
+    """Collect what a file says of its frames.
 
     Parameters
     ----------
-    headers
-        One multi-frame file, or the files of a series.
-    counts
-        Frames of each.
+    header
+        Of the file.
+    count
+        Number of its frames.
     """
-    found: dict[int, list[Any]] = {tag: [] for tag in (*_TAGS, ORIENTATION)}
-    for header, count in zip(headers, counts, strict=True):
-        for tag, values in _values(header, count).items():
-            found[tag].extend(values)
+    found = _values(header, count)
     position = _complete(found[POSITION], 3)
     orientations = _complete(found[ORIENTATION], 6)
     orientation = None
-    if orientations is not None and np.ptp(orientations, axis=0).max(initial=0) < 1e-4:
+    if orientations is not None and _alike(orientations):
         orientation = orientations[0]
     moments = {tuple(v) for tag in (STACK, TEMPORAL_POSITION) for v in found[tag] if v is not None}
     kinds = sum(any(v is not None for v in found[tag]) for tag in (STACK, TEMPORAL_POSITION))
@@ -90,10 +140,16 @@ def frames_of(headers: Sequence[Header], counts: Sequence[int]) -> FrameGeometry
         for tag in (DIMENSION_INDICES, IN_STACK_POSITION)
         if found[tag] and None not in found[tag]
     ]
-    return FrameGeometry(position, orientation, tuple(numbers), max(1, len(moments) - kinds + 1))
+    stacks = max(1, len(moments) - kinds + 1)
+    spacings = _complete(found[PIXEL_SPACING], 2)
+    spacing = None
+    if spacings is not None and (spacings == spacings[0]).all():
+        spacing = float(spacings[0, 0]), float(spacings[0, 1])
+    everywhere = orientations is not None
+    return FrameGeometry(position, orientation, tuple(numbers), stacks, everywhere, spacing)
 
 
-_TAGS = (DIMENSION_INDICES, IN_STACK_POSITION, STACK, TEMPORAL_POSITION, POSITION)
+_TAGS = (DIMENSION_INDICES, IN_STACK_POSITION, STACK, TEMPORAL_POSITION, POSITION, PIXEL_SPACING)
 
 
 def _values(header: Header, count: int) -> dict[int, list[Any]]:
@@ -109,11 +165,31 @@ def _values(header: Header, count: int) -> dict[int, list[Any]]:
     if count == 1:
         common[POSITION] = common[POSITION] or _floats(dataset.get("ImagePositionPatient"))
     common[ORIENTATION] = common[ORIENTATION] or _floats(dataset.get("ImageOrientationPatient"))
+    if count > 1 and dataset.get("GridFrameOffsetVector") and dataset.get("ImagePositionPatient"):
+        return _dose_grid(header, count, common[ORIENTATION])
     found: dict[int, list[Any]] = {tag: [None] * count for tag in (*_TAGS, ORIENTATION)}
     if PER_FRAME_GROUPS in header.elements:
         found = PerFrameGroups(header, count).values((*_TAGS, ORIENTATION))
     for tag, value in common.items():
         found[tag] = [value if own is None else own for own in found[tag]]
+    return found
+
+
+def _dose_grid(header: Header, count: int, orientation: list[float] | None) -> dict[int, list[Any]]:
+    """Return the positions of the planes of a dose, stated as distances from the first.
+
+    Source: PS3.3, C.8.8.3.2: from a vector that begins with 0, other ones are z coordinates.
+    """
+    found: dict[int, list[Any]] = {tag: [None] * count for tag in (*_TAGS, ORIENTATION)}
+    offsets = _floats(header.dataset.get("GridFrameOffsetVector")) or []
+    first = _floats(header.dataset.get("ImagePositionPatient")) or []
+    if orientation is None or len(orientation) != 6 or len(first) != 3 or len(offsets) != count:
+        return found
+    normal = np.cross(orientation[:3], orientation[3:])
+    if offsets[0] != 0:
+        offsets = [offset - offsets[0] for offset in offsets]
+    found[POSITION] = [(np.array(first) + offset * normal).tolist() for offset in offsets]
+    found[ORIENTATION] = [orientation] * count
     return found
 
 
@@ -134,42 +210,34 @@ def _complete(values: Sequence[Any], length: int) -> NDArray[np.float64] | None:
     return array if np.isfinite(array).all() else None
 
 
-def geometric_order(geometry: FrameGeometry) -> tuple[NDArray[np.int64], float | None] | None:
-    """Return the order of frames in space, and their distance.
+def geometric_order(geometry: FrameGeometry) -> NDArray[np.int64] | None:
+    """Return the order of frames in space.
 
-    The numbers that a file gives its frames come before the positions; positions that rise or fall
-    throughout keep their direction.
+    The numbers that a file gives its frames come before the positions, unless they contradict
+    them; positions that rise or fall throughout keep their direction.
 
     Returns
     -------
-    order
-        ``int64[n]``, the stored number of each frame in turn.
-    spacing
-        mm from frame to frame, None where it is not even.
-    None
-        Where frames can't be told apart by any of it, or are of several stacks or moments.
+    ndarray or None
+        ``int64[n]``, the stored number of each frame in turn; None where positions are missing or
+        not distinct, or frames are of several stacks or moments.
     """
-    if geometry.stacks > 1:
-        return None
     distance = geometry.distance
+    if geometry.stacks > 1 or distance is None or not geometry.is_distinct:
+        return None
     for numbers in geometry.numbers:
-        if len(set(numbers)) == len(numbers):
-            ranked = sorted(range(len(numbers)), key=numbers.__getitem__)
-            order = np.array(ranked, dtype=np.int64)
-            return order, _spacing(distance, order)
-    if distance is None or len(np.unique(np.round(distance, 4))) < len(distance):
-        return None
+        ranked = sorted(range(len(numbers)), key=numbers.__getitem__)
+        if _is_monotonic(distance[ranked]):
+            return np.array(ranked, dtype=np.int64)
+    if _is_monotonic(distance):
+        return np.arange(len(distance))
+    return np.argsort(distance, kind="stable")
+
+
+def _is_monotonic(distance: NDArray[np.float64]) -> bool:
     steps = np.diff(distance)
-    order = np.arange(len(distance))
-    if not ((steps > 0).all() or (steps < 0).all()):
-        order = np.argsort(distance, kind="stable")
-    return order, _spacing(distance, order)
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
-def _spacing(distance: NDArray[np.float64] | None, order: NDArray[np.int64]) -> float | None:
-    if distance is None or len(order) < 2:
-        return None
-    steps = np.abs(np.diff(distance[order]))
-    spacing = float(np.median(steps))
-    even = spacing > 0 and bool((np.abs(steps - spacing) <= UNEVEN * spacing).all())
-    return spacing if even else None
+def _alike(orientations: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(orientations, axis=0).max(initial=0) < SAME_DIRECTION)

@@ -6,8 +6,9 @@ Source: DICOM PS3.3, C.7.6.16 (multi-frame functional groups), C.8.12.6.1 (plane
 from __future__ import annotations
 
 import re
-import struct
+import warnings
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from regionio.formats.dicom.stream import ITEM, UNDEFINED, Element, ElementStrea
 __all__ = ["PerFrameGroups"]
 
 COLUMN_POSITION, ROW_POSITION = 0x0048021E, 0x0048021F
+
+FRAME_MARK = ROW_POSITION
+"""What every frame of a slide has once: it tells the frames apart."""
 
 SEQUENCE_TAGS = frozenset(
     (
@@ -93,6 +97,12 @@ class PerFrameGroups:
                 for element in _leaves(stream, item, wanted):
                     found[element.tag][count] = _value(stream, element)
             count += 1
+        if count > self._frames:
+            msg = (
+                f"{self._header.path!r} has {self._frames} frames, but functional groups of {count}: "
+                "those of the others are ignored"
+            )
+            warnings.warn(msg, stacklevel=2)
         if count < self._frames:
             msg = (
                 f"{self._header.path!r} has {self._frames} frames, but functional groups of only "
@@ -114,40 +124,108 @@ class PerFrameGroups:
         CorruptFileError
             A frame has none.
         """
-        placed = self._searched_positions()
-        if placed is None:
-            found = self.values((ROW_POSITION, COLUMN_POSITION))
-            pairs = list(zip(found[ROW_POSITION], found[COLUMN_POSITION], strict=True))
-            missing = [n for n, pair in enumerate(pairs) if None in pair]
-            if missing:
+        found = self.searched((ROW_POSITION, COLUMN_POSITION))
+        placed = []
+        for tag in (ROW_POSITION, COLUMN_POSITION):
+            values = found[tag]
+            missing = next((n for n, value in enumerate(values) if not value), None)
+            if missing is not None:
                 msg = (
-                    f"{self._header.path!r}: frame {missing[0] + 1} has no position in the total "
+                    f"{self._header.path!r}: frame {missing + 1} has no position in the total "
                     "pixel matrix"
                 )
                 raise CorruptFileError(msg)
-            placed = np.array([(y[0], x[0]) for y, x in pairs], dtype=np.int64)
-        return placed - 1
+            placed.append([value[0] for value in values])
+        return np.array(placed, dtype=np.int64).T - 1
 
-    def _searched_positions(self) -> NDArray[np.int64] | None:
-        """Find the positions by their bytes, a hundred times as fast as by walking the items."""
-        stream, sequence = self._header.stream, self._sequence
+    def searched(self, tags: Iterable[int]) -> dict[int, list[Any]]:
+        """Return the same as `values`, looked for by their bytes, a hundred times as fast.
+
+        Where the bytes of an attribute are not found once a frame, or not at all, its items are
+        walked after all.
+        """
+        wanted = tuple(tags)
+        found = {tag: self._search.values(tag, self._frames) for tag in wanted}
+        unsure = [tag for tag, values in found.items() if values is None]
+        walked = self.values(unsure) if unsure else {}
+        return {tag: walked.get(tag) or found[tag] or [] for tag in wanted}
+
+    @cached_property
+    def _search(self) -> _Search:
+        sequence = self._sequence
         end = self._end(sequence)
-        content = bytes(stream.bytes_at(sequence.value, end - sequence.value))
-        kind = b"SL" + struct.pack(stream.order + "H", 4) if stream.explicit else None
-        length = kind or struct.pack(stream.order + "I", 4)
-        column = re.escape(stream.tag_bytes(COLUMN_POSITION) + length)
-        row = re.escape(stream.tag_bytes(ROW_POSITION) + length)
-        matches = re.findall(column + b"(.{4})" + row + b"(.{4})", content, re.DOTALL)
-        if len(matches) != self._frames:
-            return None
-        values = np.frombuffer(b"".join(x for pair in matches for x in pair), stream.order + "i4")
-        return values.reshape(-1, 2)[:, ::-1].astype(np.int64)
+        content = self._header.stream.bytes_at(sequence.value, end - sequence.value)
+        return _Search(self._header.stream, sequence, bytes(content))
 
     def _end(self, sequence: Element) -> int:
         if sequence.length != UNDEFINED:
             return self._header.stream.after(sequence)
         later = [e.start for e in self._header.elements.values() if e.start > sequence.start]
         return min(later) if later else self._header.stream.after(sequence)
+
+
+class _Search:
+    """Looks for attributes in the bytes of a sequence.
+
+    Parameters
+    ----------
+    stream, sequence
+        Where the bytes are from.
+    content
+        The bytes.
+    """
+
+    def __init__(self, stream: ElementStream, sequence: Element, content: bytes) -> None:
+        self._stream = stream
+        self._sequence = sequence
+        self._content = content
+        self._bytes = np.frombuffer(content, np.uint8)
+        self._frame_marks = self._places(FRAME_MARK)
+
+    def values(self, tag: int, frames: int) -> list[Any] | None:
+        """Return an attribute's value in every frame, None where it can't be told this way."""
+        places = self._places(tag)
+        if len(places) == 0:
+            return [None] * frames
+        if len(places) != frames or not self._alternate(places, frames):
+            return None
+        vr = KNOWN_VRS[tag]
+        head = 8  # tag and length, with a short value representation or with none
+        kind = "u2" if self._stream.explicit else "u4"
+        at = places + (6 if self._stream.explicit else 4)
+        size = np.dtype(kind).itemsize
+        lengths = self._bytes[at[:, None] + np.arange(size)].copy().view(self._stream.order + kind)
+        lengths = lengths[:, 0].astype(np.int64)
+        if (places + head + lengths > len(self._content)).any():
+            return None
+        parsed: dict[bytes, list[Any]] = {}
+        result = []
+        for place, length in zip((places + head).tolist(), lengths.tolist(), strict=True):
+            raw = self._content[place : place + length]
+            value = parsed.get(raw)
+            if value is None:
+                start = self._sequence.value + place
+                element = Element(tag, vr, start - head, start, length)
+                value = parsed[raw] = _parsed(self._stream, element, raw)
+            result.append(value)
+        return result
+
+    def _places(self, tag: int) -> NDArray[np.int64]:
+        """Return where an attribute's elements seem to begin."""
+        pattern = self._stream.tag_bytes(tag)
+        if self._stream.explicit:
+            pattern += KNOWN_VRS[tag]
+        found = [match.start() for match in re.finditer(re.escape(pattern), self._content)]
+        return np.array(found, dtype=np.int64)
+
+    def _alternate(self, places: NDArray[np.int64], frames: int) -> bool:
+        """Return whether there is one place a frame, by another attribute that each frame has."""
+        marks = self._frame_marks
+        if len(marks) != frames:
+            return False
+        before = (places <= marks).all() and (marks[:-1] < places[1:]).all()
+        behind = (marks <= places).all() and (places[:-1] < marks[1:]).all()
+        return bool(before or behind)
 
 
 def _items(stream: ElementStream, sequence: Element) -> Iterator[Element]:
@@ -180,7 +258,12 @@ def _leaves(stream: ElementStream, item: Element, wanted: frozenset[int]) -> Ite
 
 def _value(stream: ElementStream, element: Element) -> list[Any]:
     """Return the numbers or texts of an element."""
-    raw = bytes(stream.bytes_at(element.value, element.length))
+    if element.length == UNDEFINED:  # a sequence: only that it is there matters
+        return []
+    return _parsed(stream, element, bytes(stream.bytes_at(element.value, element.length)))
+
+
+def _parsed(stream: ElementStream, element: Element, raw: bytes) -> list[Any]:
     vr = element.vr if element.vr not in {b"", b"UN"} else KNOWN_VRS.get(element.tag, b"UN")
     if vr in NUMBERS:
         dtype = np.dtype(stream.order + NUMBERS[vr])

@@ -5,22 +5,22 @@ Source: DICOM PS3.10 (file format), PS3.5 section 10 and annex A (transfer synta
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from regionio._errors import CorruptFileError, RegionIOError
 from regionio.formats.dicom.stream import SEQUENCE_END, UNDEFINED, Element, ElementStream
-from regionio.storage import FetchCount, Storage
-from regionio.storage.memory import MemoryFile
+from regionio.storage import Storage, open_storage
+from regionio.storage.memory import inflated
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
-__all__ = ["Header", "is_dicom", "read_header"]
+__all__ = ["Header", "parsing", "read_header", "read_series", "reopened"]
 
+SOP_CLASS, SERIES = 0x00080016, 0x0020000E
 PER_FRAME_GROUPS = 0x52009230
 EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
@@ -31,7 +31,6 @@ STOP = frozenset((PER_FRAME_GROUPS, EXTENDED_OFFSETS, EXTENDED_LENGTHS, *PIXEL_T
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 META_START = 132
-LARGEST_INFLATED_BYTES = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +50,8 @@ class Header:
     elements
         Tag → the per-frame functional groups, the extended offset table and the pixels, of those
         that there are.
+    deflated_from
+        The byte of the file from which on its content is deflated, None where it is not.
     """
 
     storage: Storage
@@ -58,6 +59,7 @@ class Header:
     transfer_syntax: str
     stream: ElementStream
     elements: dict[int, Element]
+    deflated_from: int | None = None
 
     @property
     def path(self) -> str:
@@ -101,27 +103,6 @@ class Header:
             raise CorruptFileError(msg) from error
 
 
-def is_dicom(head: bytes) -> bool:
-    r"""Return whether a file is DICOM, with or without the preamble, by its first 132 bytes.
-
-    >>> is_dicom(bytes(128) + b"DICM")
-    True
-    >>> is_dicom(b"II*\0")
-    False
-    """
-    if head[128:132] == b"DICM":
-        return True
-    # without a preamble: the meta information, or the first elements of an identifying group
-    if head[:4] == b"\x02\x00\x00\x00" and head[4:6] == b"UL":
-        return True
-    return head[:2] == b"\x08\x00" and head[2:4] in {
-        b"\x00\x00",
-        b"\x05\x00",
-        b"\x08\x00",
-        b"\x16\x00",
-    }
-
-
 def read_header(storage: Storage) -> Header:
     """Read a file's attributes and find its pixels.
 
@@ -142,8 +123,10 @@ def read_header(storage: Storage) -> Header:
         dataset = read_partial(view, stop_when=_stops, force=True)
         syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
         place = view.tell()
+    deflated_from = None
     if syntax == DEFLATED:
-        storage = _inflated(storage)
+        deflated_from = _content_start(storage)
+        storage = inflated(storage, deflated_from)
         with storage.view() as view, parsing(path):
             dataset, place = _inflated_dataset(view, dataset)
     stream = ElementStream(
@@ -151,7 +134,22 @@ def read_header(storage: Storage) -> Header:
         explicit=not dataset.is_implicit_VR,
         big_endian=not dataset.is_little_endian,
     )
-    return Header(storage, dataset, syntax, stream, _elements(stream, place))
+    return Header(storage, dataset, syntax, stream, _elements(stream, place), deflated_from)
+
+
+@contextmanager
+def reopened(header: Header) -> Iterator[Header]:
+    """Open a header's file anew, for as long as its frames are looked for."""
+    if header.deflated_from is not None:  # all of it is in memory
+        yield header
+        return
+    storage = open_storage(header.path)
+    old = header.stream
+    stream = ElementStream(storage, explicit=old.explicit, big_endian=old.order == ">")
+    try:
+        yield replace(header, storage=storage, stream=stream)
+    finally:
+        storage.close()
 
 
 @contextmanager
@@ -169,29 +167,34 @@ def parsing(path: str) -> Iterator[None]:
         raise CorruptFileError(msg) from error
 
 
+def read_series(storage: Storage) -> tuple[str, str]:
+    """Return SOPClassUID and SeriesInstanceUID of a file, reading no further than needed."""
+    from pydicom.filereader import read_partial
+
+    path = storage.identity.path
+    with storage.view() as view, parsing(path):
+        dataset = read_partial(
+            view,
+            stop_when=lambda tag, *_: tag > SERIES,
+            force=True,
+            specific_tags=[SOP_CLASS, SERIES],
+        )
+        if str(dataset.file_meta.get("TransferSyntaxUID", "")) == DEFLATED:
+            dataset = read_header(storage).dataset
+        return str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
+
+
 def _stops(tag: int, _vr: str | None, _length: int) -> bool:
     return tag in STOP
 
 
-def _inflated(storage: Storage) -> MemoryFile:
-    """Return the content behind the meta information of a deflated file."""
-    identity = storage.identity
+def _content_start(storage: Storage) -> int:
+    """Return where the content behind the meta information begins."""
     meta = ElementStream(storage, explicit=True, big_endian=False)
     place = META_START
     while (element := meta.element(place)).tag >> 16 == 2:
         place = meta.after(element)
-    [data] = storage.read([place], [identity.size - place], FetchCount())
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        content = inflater.decompress(data, LARGEST_INFLATED_BYTES)
-    except zlib.error as error:
-        msg = f"{identity.path!r}: its deflated content is damaged ({error})"
-        raise CorruptFileError(msg) from error
-    if not inflater.eof:
-        why = "is cut short" if not inflater.unconsumed_tail else "is larger than 2 GiB"
-        msg = f"{identity.path!r}: its deflated content {why}"
-        raise CorruptFileError(msg)
-    return MemoryFile(identity.path, content, identity.modified)
+    return place
 
 
 def _inflated_dataset(view: BinaryIO, deflated: FileDataset) -> tuple[FileDataset, int]:

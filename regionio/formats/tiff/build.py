@@ -13,9 +13,9 @@ from tifffile import TiffFile, TiffPage
 from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._index import Encoding, ImageIndex, Level, SceneInfo, TileTable
 from regionio.codecs import decoder_for
+from regionio.formats.pyramid import downsample_factor
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, Page, SceneDraft
 from regionio.formats.tiff.embedded import embedded_fields
-from regionio.formats.tiff.geometry import downsample_factor
 from regionio.formats.tiff.page import encoding_of, keyframe_of, ranges_of, tile_grid
 from regionio.formats.tiff.resolution import spacing_from_tags
 
@@ -103,10 +103,15 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
         "orientation": int(first_page.tags.valueof(ORIENTATION_TAG) or 1),
         "icc_profile": _bytes_or_none(first_page.tags.valueof(ICC_TAG)),
         "raw_metadata": str(first_page.description or ""),
-        "white_background": draft.white_background
-        and photometric in {"rgb", "ycbcr"}
-        and channels == 3,
+        "background": _background(draft, encodings[0], channels),
     }
+
+
+def _background(draft: FileDraft, encoding: Encoding, channels: int) -> tuple[float, ...]:
+    """Return white for RGB of recognised slide formats, else zero."""
+    dtype = np.dtype(encoding.dtype)
+    color = encoding.photometric in {"rgb", "ycbcr"} and channels == 3 and dtype.kind in "ui"
+    return (float(np.iinfo(dtype).max),) if color and draft.white_background else (0.0,)
 
 
 def _associated(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, dict[str, Any]]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from regionio._errors import UnsupportedFormatError
 from regionio._image import Image
-from regionio._image import open as open_image
 from regionio._loader import Loader
+from regionio._open import open as open_image
 from regionio._region import Region
 from regionio.compat.cucim.clara._arguments import location_table, plane_selection
 from regionio.compat.cucim.clara._described import Described

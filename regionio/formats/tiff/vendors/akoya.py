@@ -16,8 +16,8 @@ from xml.etree import ElementTree as ET
 from tifffile import TiffFile, TiffPage
 
 from regionio._errors import CorruptFileError
+from regionio.formats.pyramid import explained_by_one_factor
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, Page, SceneDraft
-from regionio.formats.tiff.geometry import explained_by_one_factor
 from regionio.formats.tiff.vendors.generic import pages_of
 
 __all__ = ["describe", "recognises"]

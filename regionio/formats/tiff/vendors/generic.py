@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from tifffile import TiffFile, TiffPage
 
+from regionio.formats.pyramid import explained_by_one_factor
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
-from regionio.formats.tiff.geometry import explained_by_one_factor
 
 __all__ = ["describe", "pages_of", "scenes_by_geometry"]
 

@@ -1,17 +1,15 @@
-"""From stored values to the values that the caller asked for: dtype, scale, offset, fill, colour."""
+"""From an image's values to those that the caller asked for: dtype, scale, offset, fill."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from regionio._errors import UnsupportedFormatError
-
-__all__ = ["Conversion", "fill_values", "selected_channels", "srgb_transform"]
+__all__ = ["Conversion", "fill_values", "selected_channels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,25 +128,21 @@ def fill_values(
     fill: ArrayLike | None,
     channels: int,
     conversion: Conversion,
-    *,
-    white: bool,
-    stored: np.dtype[Any],
+    background: NDArray[Any],
 ) -> NDArray[Any]:
     """Return what is put where an image has no pixels.
 
     Parameters
     ----------
     fill
-        In output space: one number or one a channel. None is white, converted as a white pixel of
-        the image would be, or zero.
+        In output space: one number or one a channel. None is the image's background, converted as
+        a pixel of the image would be; a background of 0 stays 0.
     channels
         Channels of the region.
     conversion
-        From stored values to the region's.
-    white
-        Whether the default is white: the largest stored value.
-    stored
-        Dtype of the image.
+        From the image's values to the region's.
+    background
+        ``[channels]`` of the image's dtype.
 
     Returns
     -------
@@ -162,9 +156,7 @@ def fill_values(
     """
     dtype = conversion.dtype
     if fill is None:
-        if white and stored.kind in "ui":
-            return conversion(np.full(channels, np.iinfo(stored).max, dtype=stored))
-        return np.zeros(1, dtype=dtype)
+        return conversion(background) if background.any() else np.zeros(1, dtype=dtype)
     wanted = np.atleast_1d(np.asarray(fill))
     if wanted.dtype.kind not in "biufc":
         msg = f"fill is one number or one a channel ({channels}), not {fill!r}"
@@ -179,42 +171,6 @@ def fill_values(
         msg = f"fill {fill!r} can't be held by {dtype}"
         raise ValueError(msg)
     return array
-
-
-def srgb_transform(profile: bytes) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return the function that converts RGB pixels from a profile's colours to sRGB.
-
-    Parameters
-    ----------
-    profile
-        ICC profile of the image.
-
-    Returns
-    -------
-    callable
-        ``uint8[rows, columns, 3]`` to the same, perceptual intent.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        The profile is damaged or is not for RGB.
-    """
-    import imagecodecs
-
-    srgb = imagecodecs.cms_profile("srgb")
-
-    def convert(pixels: NDArray[Any]) -> NDArray[Any]:
-        converted: NDArray[Any] = imagecodecs.cms_transform(
-            np.ascontiguousarray(pixels), profile, srgb, colorspace="rgb", outcolorspace="rgb"
-        )
-        return converted
-
-    try:
-        convert(np.zeros((1, 1, 3), dtype=np.uint8))
-    except (RuntimeError, ValueError) as error:
-        msg = f"the image's ICC profile can't be applied: {error}"
-        raise UnsupportedFormatError(msg) from error
-    return convert
 
 
 def selected_channels(channels: Sequence[int], samples: int) -> dict[int, list[tuple[int, int]]]:

@@ -1,0 +1,7 @@
+"""The version, in a place that every room may look at."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

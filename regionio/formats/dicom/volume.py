@@ -1,0 +1,186 @@
+"""Volumes, moving pictures and single pictures: frames that are not tiles.
+
+Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.5 (cine), C.7.6.6 (multi-frame), C.7.6.16
+(functional groups).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._errors import UnsupportedFormatError
+from regionio._index import ImageIndex, Level, Placement, TileTable
+from regionio._interpretation import Interpretation
+from regionio.formats.dicom.collection import Scene
+from regionio.formats.dicom.concatenation import whole_concatenation
+from regionio.formats.dicom.geometry import FrameGeometry, frames_of, geometric_order
+from regionio.formats.dicom.header import Header, reopened
+from regionio.formats.dicom.instance import Instance
+from regionio.formats.dicom.parts import Columns, Parts, joined
+
+__all__ = ["volume_index"]
+
+CINE_POINTERS = frozenset((0x00181063, 0x00181065))
+"""Frame Increment Pointer to Frame Time or Frame Time Vector: frames follow each other in time."""
+
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+
+def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
+    """Build the index of frames.
+
+    Parameters
+    ----------
+    scene
+        One file, the parts of a concatenation, or single slices.
+    interpretation
+        What the caller wants to see.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        Slices do not fit together.
+    """
+    instances = _in_stored_order(scene)
+    if len(instances) > 1:
+        _check_sizes(instances)
+    parts = Parts(interpretation)
+    columns: list[Columns] = []
+    geometries: list[FrameGeometry] = []
+    for instance in instances:
+        with reopened(instance.header) as header:
+            columns.append(parts.columns(header))
+            geometries.append(frames_of(header, len(columns[-1])))
+    parts.check_alike()
+    first = instances[0]
+    frames = joined(columns)
+    geometry = FrameGeometry.joined(geometries)
+    by_time = len(frames) > 1 and _is_cine(first.header, geometry)
+    arrangement = _arrange(geometry, len(frames), scene, interpretation, by_time=by_time)
+    order = arrangement.order
+    table = TileTable(
+        grid=(len(frames), 1, 1, 1, 1) if by_time else (1, 1, len(frames), 1, 1),
+        tile_shape=(first.size[1], first.size[0]),
+        **frames.ordered(order).fields(),
+    )
+    spacing = _plane_spacing(first, geometry)
+    if arrangement.spacing is not None:
+        spacing["Z"] = arrangement.spacing
+    return ImageIndex(
+        format="dicom",
+        sources=tuple(parts.sources),
+        levels=(Level(*first.size, (1.0, 1.0), table),),
+        encodings=tuple(parts.encodings),
+        channel_names=("R", "G", "B") if _samples(parts) == 3 else ("0",),
+        spacing=spacing,
+        spacing_unit="millimeter",
+        is_volume=len(frames) > 1 and not by_time,
+        transforms=tuple(parts.transforms),
+        frame_indices=order.reshape(table.grid[:3]),
+        placement=_placement(geometry, order),
+        deflated=parts.deflated,
+    )
+
+
+def _samples(parts: Parts) -> int:
+    return (parts.transforms or parts.encodings)[0].samples
+
+
+def _in_stored_order(scene: Scene) -> list[Instance]:
+    """Return slices by their number, parts of a concatenation by their place in it."""
+    if scene.kind == "slices":
+        return sorted(scene.instances, key=lambda i: (i.number, i.path))
+    return whole_concatenation(scene.instances)
+
+
+def _check_sizes(instances: Sequence[Instance]) -> None:
+    first = instances[0]
+    for instance in instances:
+        if instance.size != first.size:
+            (width, height), (other_width, other_height) = first.size, instance.size
+            msg = (
+                f"{first.path!r} has {width}×{height} pixels, {instance.name!r} of the same series "
+                f"{other_width}×{other_height}: they are no slices of one volume; open the files "
+                "one by one"
+            )
+            raise UnsupportedFormatError(msg)
+
+
+def _is_cine(header: Header, geometry: FrameGeometry) -> bool:
+    """Return whether frames follow each other in time, not in space."""
+    pointer = header.value("FrameIncrementPointer")
+    pointers = pointer if isinstance(pointer, list | tuple) else [pointer]
+    timed = any(tag is not None and int(tag) in CINE_POINTERS for tag in _flat(pointers))
+    return timed and (geometry.distance is None or not geometry.is_distinct)
+
+
+def _flat(pointers: Sequence[Any]) -> list[Any]:
+    return [tag for tag in pointers if isinstance(tag, int)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrangement:
+    """The order of frames, and their distance in mm, None where it is not known."""
+
+    order: NDArray[np.int64]
+    spacing: float | None
+
+
+def _arrange(
+    geometry: FrameGeometry,
+    count: int,
+    scene: Scene,
+    interpretation: Interpretation,
+    *,
+    by_time: bool,
+) -> _Arrangement:
+    stored = np.arange(count)
+    if interpretation.frame_order == "stored" or by_time or count == 1:
+        spacing = None
+        if geometry.is_distinct and not by_time and geometry.is_monotonic:
+            spacing = geometry.step(stored)
+        return _Arrangement(stored, spacing)
+    if scene.kind == "slices" and geometry.has_orientations and geometry.orientation is None:
+        first = scene.instances[0]
+        msg = (
+            f"{first.path!r} and the other {count - 1} slices of its series do not lie parallel: "
+            "give the files of one volume, or frame_order='stored' to have them as they are"
+        )
+        raise UnsupportedFormatError(msg)
+    order = geometric_order(geometry)
+    if order is None:
+        return _Arrangement(stored, None)
+    return _Arrangement(order, geometry.step(order))
+
+
+def _plane_spacing(instance: Instance, geometry: FrameGeometry) -> dict[str, float]:
+    """Return mm a pixel along x and y, by the groups or by the whole file; none where unknown."""
+    measures = instance.group_item("PixelMeasuresSequence")
+    found = [geometry.pixel_spacing]
+    found += [measures.get("PixelSpacing")] if measures is not None else []
+    found += [instance.header.value(keyword) for keyword in SPACINGS]
+    for pair in found:
+        try:
+            down, across = (float(value) for value in pair or ())
+        except (TypeError, ValueError):
+            continue
+        if 0 < down < np.inf and 0 < across < np.inf:
+            return {"X": across, "Y": down}
+    return {}
+
+
+def _placement(geometry: FrameGeometry, order: NDArray[np.int64]) -> Placement | None:
+    """Return where the first frame lies, and the directions of the axes."""
+    if geometry.position is None or geometry.orientation is None or geometry.normal is None:
+        return None
+    first, last = geometry.position[order[0]], geometry.position[order[-1]]
+    across: NDArray[np.float64] = last - first
+    length = float(np.linalg.norm(across))
+    across = across / length if length > 0 else geometry.normal
+    direction = np.column_stack([geometry.orientation[:3], geometry.orientation[3:], across])
+    return Placement(first, direction)

@@ -1,0 +1,172 @@
+"""Stored values to modality values, gray levels and colours.
+
+Source: DICOM PS3.3, C.11.1 (modality LUT), C.11.2 (VOI LUT; windows in C.11.2.1.2 and C.11.2.1.3),
+C.7.6.3.1.5 (palettes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._transform import (
+    ColorTransform,
+    GrayTransform,
+    LookupTable,
+    PaletteTransform,
+    Rescale,
+    Transform,
+    Window,
+)
+
+__all__ = ["TileConversion", "lowest_value", "transformed"]
+
+MOST_TABLES = 64
+NARROWEST = 1e-6
+"""Least width of a window whose function divides by it."""
+
+
+class TileConversion:
+    """What happens to the stored values of each tile of a table before they are pasted.
+
+    Parameters
+    ----------
+    transforms
+        `ImageIndex.transforms`.
+    number_of
+        `TileTable.transform`.
+    colors
+        Colour conversion of what comes out, or None.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Transform],
+        number_of: NDArray[np.int16] | None,
+        colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
+    ) -> None:
+        self._transforms = transforms
+        self._number_of = number_of
+        self._colors = colors
+
+    def __call__(self, pixels: NDArray[Any], tile: int) -> NDArray[Any]:
+        """Convert the pixels ``[rows, columns, samples]`` of one tile, given by its number."""
+        if self._transforms:
+            number = 0 if self._number_of is None else int(self._number_of[tile])
+            pixels = transformed(self._transforms[number], pixels)
+        return pixels if self._colors is None else self._colors(pixels)
+
+
+def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return converted pixels.
+
+    Parameters
+    ----------
+    transform
+        How.
+    pixels
+        Stored values, ``[..., samples]``, of native byte order.
+
+    Returns
+    -------
+    ndarray
+        ``[..., transform.samples]`` of `Transform.dtype`.
+    """
+    if isinstance(transform, PaletteTransform):
+        entry = pixels[..., 0].astype(np.int64) - transform.first
+        colors: NDArray[Any] = transform.colors[np.clip(entry, 0, len(transform.colors) - 1)]
+        return colors
+    if isinstance(transform, ColorTransform):
+        return _rescaled_colors(transform, pixels)
+    if pixels.dtype.kind in "ui" and pixels.itemsize <= 2:
+        table = _table(transform, pixels.dtype.str)
+        # as unsigned numbers, values are places in the table
+        places = np.ascontiguousarray(pixels).view(f"u{pixels.itemsize}")
+        found: NDArray[Any] = np.take(table, places, mode="clip")  # "raise" would copy
+        return found
+    return _computed(transform, pixels)
+
+
+def lowest_value(transform: Transform) -> float:
+    """Return the lowest value that a transform can give; 0, or black, of colours and gray levels."""
+    if not isinstance(transform, GrayTransform) or transform.display is not None:
+        return 0.0
+    if isinstance(transform.modality, LookupTable):
+        return float(transform.modality.values.min())
+    return float(np.float32(_range(transform)[0]))
+
+
+@lru_cache(maxsize=MOST_TABLES)
+def _table(transform: GrayTransform, dtype: str) -> NDArray[Any]:
+    """Return what becomes of every value of an integer dtype, in the order of its bits."""
+    count = 1 << 8 * np.dtype(dtype).itemsize
+    values = np.arange(count).astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
+    return _computed(transform, values)
+
+
+def _computed(transform: GrayTransform, values: NDArray[Any]) -> NDArray[Any]:
+    modality = _modality(transform.modality, values)
+    if transform.display is None:
+        return modality.astype(np.float32)
+    whitest = np.iinfo(transform.display).max
+    if isinstance(transform.window, LookupTable):
+        share = _looked_up(transform.window, modality) / (2**transform.window.bits - 1)
+    elif transform.window is not None:
+        share = _windowed(transform.window, modality)
+    else:
+        low, high = _range(transform)
+        share = (modality - low) / (high - low) if high > low else np.zeros_like(modality)
+    share = np.nan_to_num(np.clip(share, 0, 1))
+    levels = np.rint((1 - share if transform.inverted else share) * whitest)
+    gray: NDArray[Any] = levels.astype(transform.display)
+    return gray
+
+
+def _modality(step: Rescale | LookupTable | None, values: NDArray[Any]) -> NDArray[Any]:
+    """Return modality values as float64."""
+    if isinstance(step, LookupTable):
+        return _looked_up(step, values)
+    exact = values.astype(np.float64)
+    return exact if step is None else exact * step.slope + step.intercept
+
+
+def _range(transform: GrayTransform) -> tuple[float, float]:
+    """Return the lowest and the highest modality value that there can be."""
+    if isinstance(transform.modality, LookupTable):
+        return 0.0, float(2**transform.modality.bits - 1)
+    ends = np.array([transform.lowest, transform.highest])
+    values = _modality(transform.modality, ends)
+    return float(values.min()), float(values.max())
+
+
+def _looked_up(table: LookupTable, values: NDArray[Any]) -> NDArray[Any]:
+    entry = np.clip(values.astype(np.int64) - table.first, 0, len(table.values) - 1)
+    found: NDArray[Any] = table.values[entry].astype(np.float64)
+    return found
+
+
+def _windowed(window: Window, values: NDArray[Any]) -> NDArray[Any]:
+    """Return values spread over 0 to 1; what is beyond may be beyond."""
+    center, width = window.center, window.width
+    if window.function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            sigmoid: NDArray[Any] = 1 / (1 + np.exp(-4 * (values - center) / max(width, NARROWEST)))
+        return sigmoid
+    if window.function == "LINEAR":
+        center, width = center - 0.5, width - 1
+    spread: NDArray[Any] = (values - center) / max(width, NARROWEST) + 0.5
+    return spread
+
+
+def _rescaled_colors(transform: ColorTransform, pixels: NDArray[Any]) -> NDArray[Any]:
+    target = np.dtype(transform.dtype)
+    if target.kind == "f" or (pixels.dtype == target and transform.bits == 8 * target.itemsize):
+        same: NDArray[Any] = pixels.astype(target, copy=False)
+        return same
+    share = np.minimum(pixels / float(2**transform.bits - 1), 1)
+    scaled: NDArray[Any] = np.rint(share * np.iinfo(target).max).astype(target)
+    return scaled
