@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import regionio
 
@@ -119,6 +121,11 @@ class UnableError(Exception):
     """A peer can't do this work; the message says why."""
 
 
+def library(name: str) -> Any:
+    """Import a peer, by its name: not all are typed, or installed where types are checked."""
+    return importlib.import_module(name)
+
+
 def timed(run: Callable[[], None], cache: int) -> float:
     """Return the seconds of one round, begun with empty caches."""
     regionio.cache.capacity = cache
@@ -128,9 +135,14 @@ def timed(run: Callable[[], None], cache: int) -> float:
     return time.perf_counter() - start
 
 
+def rate_text(rate: float) -> str:
+    """Return a rate as text: of slow ones, what is behind the point matters."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def report(row: Row) -> None:
     parts = [f"{row.work:34s} {row.slide:22s} {row.workers} workers"]
-    parts += [f"{name} {row.rate(name):,.0f} {row.unit}/s" for name in row.seconds]
+    parts += [f"{name} {rate_text(row.rate(name))} {row.unit}/s" for name in row.seconds]
     parts += [f"{row.ratio(name):.2f}× {name}" for name in row.peers()]
     share = row.floor_share()
     if share is not None:

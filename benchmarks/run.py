@@ -1,21 +1,33 @@
 """Run the benchmarks and write JSON, a page and a plot of each work to benchmarks/results.
 
-Install first: pip install -e ".[bench]". Slides are generated into --folder (about 3 GB).
+Install first: pip install -e ".[bench]". Slides are generated into --folder (about 3 GB), and
+DICOM slides and volumes (about 6 GB more).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import training, works
-from benchmarks.measure import Row, machine
+from benchmarks import dicom, training, works
+from benchmarks.measure import Row, machine, rate_text
 from benchmarks.slides import Slide
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20
+COLORS = {
+    "cucim": "#3b7dd8",
+    "tifffile": "#e08a2e",
+    "openslide": "#58a55c",
+    "wsidicom": "#8e5bb5",
+    "pydicom": "#c0473b",
+    "pydicom in threads": "#e39a93",
+    "highdicom": "#8a8a8a",
+}
 DENSE = [
     Slide("jpeg420", 16384, 256),
     Slide("jpeg420", 16384, 240),
@@ -83,13 +95,50 @@ WORKS = {
     "singles": single_rows,
     "levels": level_rows,
     "training": training_rows,
+    "dicom-open": dicom.open_rows,
+    "dicom-regions": dicom.region_rows,
+    "dicom-volumes": dicom.volume_rows,
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What contestants hold of memory.
+
+    Parameters
+    ----------
+    key
+        Names it in the JSON.
+    caption
+        Says on the page what was done.
+    measure
+        Takes the folder and the number of workers, returns contestant → MB.
+    """
+
+    key: str
+    caption: str
+    measure: Callable[[Path, int], dict[str, float]]
+
+
+MEMORY = {
+    "training": Memory(
+        "paused_consumer_megabytes",
+        "Held two seconds after the first batch of 64, the consumer pausing",
+        lambda folder, workers: training.paused_consumer(LARGE.path(folder), workers),
+    ),
+    "dicom-volumes": Memory(
+        "peak_beside_result_megabytes",
+        "Most memory in use while the whole volume is read, without the result",
+        dicom.volume_memory,
+    ),
 }
 
 
 def versions() -> dict[str, str]:
     found = {}
     for name in ("regionio", "cucim-cu12", "tifffile", "imagecodecs", "simplejpeg",
-                 "openslide-python", "openslide-bin", "numpy"):  # fmt: skip
+                 "openslide-python", "openslide-bin", "numpy", "pydicom", "pyjpegls",
+                 "pylibjpeg-openjpeg", "pillow", "wsidicom", "highdicom"):  # fmt: skip
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -120,7 +169,7 @@ def markdown(rows: list[Row], about: dict[str, object], workers: int, rounds: in
         share = row.floor_share()
         lines.append(
             f"| {row.work} | {row.slide} | {row.workers} | {row.cache // MIB} | "
-            f"{row.rate('regionio'):,.0f} {row.unit}/s | {ratios} | "
+            f"{rate_text(row.rate('regionio'))} {row.unit}/s | {ratios} | "
             f"{'' if share is None else f'{share:.2f}'} | {row.tiles_decoded or ''} | "
             f"{f'{row.bytes_read / 1e6:,.0f}' if row.bytes_read else ''} |"
         )
@@ -144,13 +193,16 @@ def plot(rows: list[Row], path: Path) -> None:
         for row in rows
         for peer in row.peers()
     ]
-    colors = {"cucim": "#3b7dd8", "tifffile": "#e08a2e", "openslide": "#58a55c"}
+    names = {bar[1] for bar in bars}
+    colors = {name: color for name, color in COLORS.items() if name in names}
     figure, axes = plt.subplots(figsize=(10, 0.24 * len(bars) + 1.4), layout="constrained")
     places = range(len(bars))
     axes.barh(places, [b[2] for b in bars], color=[colors[b[1]] for b in bars])
     axes.set_yticks(places, [b[0] for b in bars], fontsize=7)
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=1)
+    if max(bar[2] for bar in bars) > 20:
+        axes.set_xscale("log")
     axes.set_xlabel("times as fast as the peer")
     handles = [mpl.patches.Patch(color=color) for color in colors.values()]
     axes.legend(handles, colors, loc="lower right")
@@ -167,23 +219,24 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     for work in options.works:
         rows = WORKS[work](options.folder, options.workers, options.rounds)
-        memory = {}
-        if work == "training":
-            memory = training.paused_consumer(LARGE.path(options.folder), options.workers)
-            print("paused consumer:", memory)
-        write(f"cpu-{work}", rows, options.workers, options.rounds, memory)
+        held = {}
+        memory = MEMORY.get(work)
+        if memory is not None:
+            held = memory.measure(options.folder, options.workers)
+            print(memory.caption, held)
+        write(work, rows, options.workers, options.rounds, held)
 
 
-def write(name: str, rows: list[Row], workers: int, rounds: int, memory: dict[str, float]) -> None:
-    """Write the results of one work; `memory` is what a paused consumer holds, in MB."""
-    about = machine()
+def write(work: str, rows: list[Row], workers: int, rounds: int, held: dict[str, float]) -> None:
+    """Write the results of one work; `held` is what its `MEMORY` measured."""
+    name, about = f"cpu-{work}", machine()
     RESULTS.mkdir(exist_ok=True)
     result = {"machine": about, "versions": versions(), "rows": [row.as_dict() for row in rows]}
     page = markdown(rows, about, workers, rounds)
-    if memory:
-        result["paused_consumer_megabytes"] = memory
-        held = ", ".join(f"{name} {megabytes:,.0f} MB" for name, megabytes in memory.items())
-        page += f"\nHeld two seconds after the first batch of 64, the consumer pausing: {held}.\n"
+    if held:
+        result[MEMORY[work].key] = held
+        each = ", ".join(f"{who} {megabytes:,.0f} MB" for who, megabytes in held.items())
+        page += f"\n{MEMORY[work].caption}: {each}.\n"
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
     (RESULTS / f"{name}.md").write_text(page)
     plot(rows, RESULTS / f"{name}.png")

@@ -32,7 +32,8 @@ class Slide:
     tile
         Width and height of a tile.
     codec
-        ``jpeg420``, ``jpeg_rgb``, ``j2k``, ``deflate``, ``zstd`` or ``lzw``.
+        ``jpeg420``, ``jpeg_rgb``, ``j2k``, ``deflate``, ``zstd`` or ``lzw``; in DICOM
+        ``jpeg422``.
     """
 
     codec: str
@@ -77,6 +78,7 @@ def encoded_tiles(codec: str, side: int) -> list[bytes]:
     """Return the compressed tiles that a slide repeats."""
     encode: dict[str, Callable[..., Any]] = {
         "jpeg420": lambda p: simplejpeg.encode_jpeg(p, 80, "RGB", "420"),
+        "jpeg422": lambda p: simplejpeg.encode_jpeg(p, 95, "RGB", "422"),
         "jpeg_rgb": lambda p: imagecodecs.jpeg8_encode(
             p, level=80, colorspace="RGB", outcolorspace="RGB"
         ),

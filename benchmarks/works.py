@@ -92,17 +92,18 @@ def decode_floor(
         for number in part:
             decode(known[number % len(known)], buffer)
 
-    def run() -> None:
-        threads = [
-            threading.Thread(target=decode_part, args=(range(n, len(numbers), workers),))
-            for n in range(workers)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    return lambda: in_threads(decode_part, len(numbers), workers)
 
-    return run
+
+def in_threads(work: Callable[[range], None], count: int, workers: int) -> None:
+    """Share out the numbers up to `count` among threads, every n-th to each."""
+    threads = [
+        threading.Thread(target=work, args=(range(n, count, workers),)) for n in range(workers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def windows(locations: np.ndarray, batch: int) -> Iterator[np.ndarray]:
