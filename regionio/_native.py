@@ -1,19 +1,22 @@
-"""The compiled part, where it could be built: it needs a C compiler and libjpeg-turbo's headers."""
+"""The compiled parts, where they could be built: they need a C compiler and libraries' headers."""
 
 from __future__ import annotations
 
 import importlib
 from types import ModuleType
 
-__all__ = ["native"]
+__all__ = ["native", "native_jpeg2000"]
 
 
-def _compiled() -> ModuleType | None:
+def _compiled(name: str) -> ModuleType | None:
     try:
-        return importlib.import_module("regionio._compiled")
+        return importlib.import_module(f"regionio.{name}")
     except ImportError:
         return None
 
 
-native = _compiled()
-"""The module that `regionio/compiled` becomes, or None: all works without it, only slower."""
+native = _compiled("_compiled")
+"""What `regionio/compiled` becomes with libjpeg-turbo, or None: all works without, only slower."""
+
+native_jpeg2000 = _compiled("_jpeg2000")
+"""The same for `regionio/compiled/jpeg2000.c` with OpenJPEG."""

@@ -6,9 +6,17 @@ from functools import lru_cache
 
 from regionio._errors import UnsupportedFormatError
 from regionio._index import Encoding
-from regionio.codecs._contract import Decoder, PieceDecoder, Target
+from regionio.codecs._contract import BoxDecoder, Decoder, PieceDecoder, Target
 
-__all__ = ["Decoder", "PieceDecoder", "Target", "decoder_for", "piece_decoder_for"]
+__all__ = [
+    "BoxDecoder",
+    "Decoder",
+    "PieceDecoder",
+    "Target",
+    "box_decoder_for",
+    "decoder_for",
+    "piece_decoder_for",
+]
 
 
 @lru_cache(maxsize=256)
@@ -37,4 +45,13 @@ def piece_decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> PieceD
     from regionio.codecs.cpu import PIECE_DECODERS
 
     make = PIECE_DECODERS.get(encoding.compression)
+    return None if make is None else make(encoding, tile_shape)
+
+
+@lru_cache(maxsize=256)
+def box_decoder_for(encoding: Encoding, tile_shape: tuple[int, int]) -> BoxDecoder | None:
+    """Return what decodes parts of such tiles in a part of the time, if there is such a thing."""
+    from regionio.codecs.cpu import BOX_DECODERS
+
+    make = BOX_DECODERS.get(encoding.compression)
     return None if make is None else make(encoding, tile_shape)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regionio.storage import FileRanges
 
-__all__ = ["Decoder", "PieceDecoder", "Target"]
+__all__ = ["BoxDecoder", "Decoder", "PieceDecoder", "Target"]
 
 
 class Decoder(Protocol):
@@ -45,6 +45,28 @@ class Decoder(Protocol):
         ------
         DecodeError
             The bytes are damaged or too short, or hold something else than the encoding says.
+        """
+        ...
+
+
+class BoxDecoder(Protocol):
+    """Decodes rectangles of tiles; safe to call from many threads at once."""
+
+    def __call__(self, data: memoryview, box: tuple[int, int, int, int]) -> NDArray[Any] | None:
+        """Decode a rectangle of one tile.
+
+        Parameters
+        ----------
+        data
+            The tile's bytes, as they stand in the file.
+        box
+            (top, left, bottom, right), the last row and column excluded.
+
+        Returns
+        -------
+        ndarray or None
+            ``[rows, columns, samples]`` of the stored dtype; None if it is left to the `Decoder`,
+            which decodes the tile or says what is wrong with it.
         """
         ...
 

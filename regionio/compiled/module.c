@@ -1,4 +1,5 @@
 /* The compiled part of regionio: what would hold Python's lock for too long, once for many tiles. */
+#include "items.h"
 #include "pieces.h"
 
 PyDoc_STRVAR(decode_jpeg_doc,
@@ -10,12 +11,17 @@ PyDoc_STRVAR(paste_doc,
 "Write pieces of decoded 8-bit tiles to memory.\n\n"
 "`regionio.compose.Canvas` and `regionio.codecs.Target` say what the arguments are.");
 
+PyDoc_STRVAR(walk_items_doc,
+"Walk the items of encapsulated pixels in a file: walk_items(descriptor, place, limit).\n\n"
+"Return int64 bytes of where each begins, and the place of what is no whole item before `limit`.");
+
 static PyMethodDef methods[] = {{"decode_jpeg", decode_jpeg, METH_VARARGS, decode_jpeg_doc},
                                 {"paste", paste, METH_VARARGS, paste_doc},
+                                {"walk_items", walk_items, METH_VARARGS, walk_items_doc},
                                 {NULL, NULL, 0, NULL}};
 
 static int add_names(PyObject *module) {
-    PyObject *names = Py_BuildValue("[sss]", "JPEG_LIBRARY", "decode_jpeg", "paste");
+    PyObject *names = Py_BuildValue("[ssss]", "JPEG_LIBRARY", "decode_jpeg", "paste", "walk_items");
     if (names == NULL || PyModule_AddObjectRef(module, "__all__", names) < 0) return -1;
     Py_DECREF(names);
     return PyModule_AddStringConstant(module, "JPEG_LIBRARY", jpeg_library);

@@ -169,6 +169,37 @@ class Canvas:
         pairs = np.array([samples, channels * channel_stride], dtype=np.int64).T.copy()
         return Target(row_stride, pixel_stride, pairs, table)
 
+    def place_of(
+        self, pieces: list[PieceTuple], shape: tuple[int, ...], dtype: np.dtype[Any], first_row: int
+    ) -> NDArray[Any] | None:
+        """Return the memory of a region that some rows of a tile go to as they are.
+
+        Parameters
+        ----------
+        pieces
+            Of the tile.
+        shape
+            (rows, columns, samples) of what is decoded.
+        dtype
+            Of the tile's samples.
+        first_row
+            Row of the tile at which what is decoded starts.
+
+        Returns
+        -------
+        ndarray or None
+            None where rows are not wanted whole, or not as they are, or not in one piece.
+        """
+        if len(pieces) != 1 or not (self._whole and self._plain):
+            return None
+        region, _, z, y, x, tile_y, tile_x, height, width = pieces[0]
+        if (tile_y, tile_x, height, width) != (first_row, 0, *shape[:2]):
+            return None
+        batch, slot = divmod(region, self._batch_size)
+        place = self._batches[batch][slot, z, y : y + height, x : x + width]
+        fits = place.shape == shape and place.dtype == dtype and place.flags.c_contiguous
+        return place if fits else None
+
     def remove(self, batch: int) -> None:
         """Let go of a finished batch."""
         del self._batches[batch]
@@ -198,7 +229,13 @@ class Canvas:
         addresses = np.array([_address(tile) for tile in tiles], dtype=np.int64)
         native.paste(addresses, strides[0], samples, first, targets.boxes, *targets.layout.fields)
 
-    def paste(self, pixels: NDArray[Any], pieces: Iterable[PieceTuple], first_row: int = 0) -> None:
+    def paste(
+        self,
+        pixels: NDArray[Any],
+        pieces: Iterable[PieceTuple],
+        first_row: int = 0,
+        first_column: int = 0,
+    ) -> None:
         """Write pieces of a tile where they belong.
 
         Parameters
@@ -207,14 +244,14 @@ class Canvas:
             ``[rows, columns, samples]``, the decoded tile.
         pieces
             Its pieces.
-        first_row
-            Row of the tile at which `pixels` starts.
+        first_row, first_column
+            Row and column of the tile at which `pixels` starts.
         """
         batch_size, batches = self._batch_size, self._batches
         for region, plane, z, y, x, tile_y, tile_x, height, width in pieces:
             batch, slot = divmod(region, batch_size)
-            row = tile_y - first_row
-            part = pixels[row : row + height, tile_x : tile_x + width]
+            row, column = tile_y - first_row, tile_x - first_column
+            part = pixels[row : row + height, column : column + width]
             place = batches[batch][slot, z, y : y + height, x : x + width]
             if not self._whole:
                 channel_map = self._planes[plane]

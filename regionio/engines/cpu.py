@@ -137,7 +137,8 @@ class CpuEngine:
         used_up = tiles["used"] >= tiles["rows"] * tiles["columns"]
         history = self._cache.history(group.view.table)
         keep = history.note(tiles["tile"], group.tile_bytes, used_up, self._cache.capacity)
-        kept: list[bool] = (keep | ~used_up if source.keep_eagerly else keep).tolist()
+        eager = source.keep_eagerly and group.box_decoder is None
+        kept: list[bool] = (keep | ~used_up if eager else keep).tolist()
         return kept
 
 
@@ -222,7 +223,10 @@ class _Run:
         keep = offer is not None and offer.keeps(member)
         covers = group.rows[member], group.columns[member]
         rows = covers[0] if keep else group.last_row[member]
-        out = _scratch(group)
+        if not keep and self._decode_box(group, member, data, convert, offer):
+            return
+        place = None if convert is not None or keep else self._place(group, member)
+        out = _scratch(group) if place is None else place
         if keep:
             out = np.empty_like(out)
         try:
@@ -232,11 +236,42 @@ class _Run:
         except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
             self._fail(group, member, error)
             return
-        self.canvas.paste(pixels, group.pieces(member), group.first_row[member])
+        if place is None or not _same_memory(pixels, place):
+            self.canvas.paste(pixels, group.pieces(member), group.first_row[member])
         if offer is not None and len(pixels) >= covers[0]:
             part_of_more = keep and pixels.size < out.size  # the budget counts what is kept
             offer.give(member, pixels.copy() if part_of_more else pixels)
         self.stats.tiles_decoded += 1
+
+    def _decode_box(
+        self,
+        group: TileGroup,
+        member: int,
+        data: memoryview,
+        convert: TileConversion | None,
+        offer: _Offer | None,
+    ) -> bool:
+        """Decode no more of a tile than its pieces need, if that can be and nobody needs more."""
+        if group.box_decoder is None or (offer is not None and offer.wants_whole(member)):
+            return False
+        box = group.box(member)
+        pixels = None if box is None else group.box_decoder(data, box)
+        if box is None or pixels is None:
+            return False
+        if convert is not None:
+            pixels = convert(pixels, group.tile[member])
+        self.canvas.paste(pixels, group.pieces(member), box[0], box[1])
+        self.stats.tiles_decoded += 1
+        return True
+
+    def _place(self, group: TileGroup, member: int) -> NDArray[Any] | None:
+        """Return the region's memory, if a tile can be decoded into it."""
+        shape = group.tile_shape
+        if group.by_rows:
+            shape = group.rows[member], *shape[1:]
+        return self.canvas.place_of(
+            group.pieces(member), shape, group.dtype, group.first_row[member]
+        )
 
     def _decode_pieces(
         self,
@@ -282,6 +317,16 @@ class _Run:
 
     def _fail(self, group: TileGroup, member: int, error: Exception) -> None:
         self.failures.append(Failure(group.regions(member), group.located(member, error)))
+
+
+def _same_memory(pixels: NDArray[Any], place: NDArray[Any]) -> bool:
+    """Return whether a decoder has put its pixels where they belong."""
+    return (
+        pixels.ctypes.data == place.ctypes.data
+        and pixels.shape == place.shape
+        and pixels.dtype == place.dtype
+        and pixels.strides == place.strides
+    )
 
 
 _thread = threading.local()

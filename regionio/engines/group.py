@@ -13,7 +13,7 @@ from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._irregular import runs
 from regionio._opened import SourceStorages
 from regionio._window import Window
-from regionio.codecs import decoder_for, piece_decoder_for
+from regionio.codecs import box_decoder_for, decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
 from regionio.storage import FetchCount, FileRanges, Storage
 
@@ -21,6 +21,12 @@ __all__ = ["LARGEST_TILE_BYTES", "TileGroup", "groups_of"]
 
 LARGEST_TILE_BYTES = 2**30
 """A larger decoded tile is taken for a decompression bomb."""
+
+LARGEST_BOX_SHARE = 0.5
+"""Of a tile; more than that is not decoded sooner by itself than with the rest."""
+
+TILE_Y, TILE_X, HEIGHT, WIDTH = range(5, 9)
+"""Where a piece, as a tuple, says so."""
 
 LARGEST_GROWTH, LARGEST_OVERHEAD = 4, 2**20
 """No codec makes of a tile more than so many times its bytes, and so many besides."""
@@ -91,6 +97,7 @@ class TileGroup:
             self.first_row = [0] * len(self.tile)
             self._check_size(self.tile_bytes, self.tile_shape[0])
         self.decoder = decoder_for(self._encoding, self.view.table.tile_shape)
+        self.box_decoder = box_decoder_for(self._encoding, self.view.table.tile_shape)
         self.piece_decoder = piece_decoder_for(self._encoding, self.view.table.tile_shape)
 
     def __len__(self) -> int:
@@ -99,6 +106,17 @@ class TileGroup:
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""
         return self._pieces[self._bounds[member] : self._bounds[member + 1]]
+
+    def box(self, member: int) -> tuple[int, int, int, int] | None:
+        """Return the rectangle that a tile's pieces lie in, if it is worth decoding by itself."""
+        pieces = self.pieces(member)
+        top, left = (min(piece[axis] for piece in pieces) for axis in (TILE_Y, TILE_X))
+        bottom = max(piece[TILE_Y] + piece[HEIGHT] for piece in pieces)
+        right = max(piece[TILE_X] + piece[WIDTH] for piece in pieces)
+        height, width, _ = self.tile_shape
+        if (bottom - top) * (right - left) > LARGEST_BOX_SHARE * height * width:
+            return None
+        return top, left, bottom, right
 
     def pieces_of(self, members: list[int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the pieces of some tiles: where each tile's begin, and ``PIECE[n]``."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from regionio._index import Encoding
-from regionio.codecs._contract import Decoder, PieceDecoder
+from regionio.codecs._contract import BoxDecoder, Decoder, PieceDecoder
 from regionio.codecs.cpu.bytestream import ByteStreamDecoder
 from regionio.codecs.cpu.ccitt import CcittDecoder
 from regionio.codecs.cpu.items import ItemsDecoder
 from regionio.codecs.cpu.jpeg import jpeg_decoder
 from regionio.codecs.cpu.jpeg2000 import FrameJpeg2000Decoder, jpeg2000_decoder
+from regionio.codecs.cpu.jpeg2000_box import jpeg2000_box_decoder
 from regionio.codecs.cpu.jpeg_base64 import Base64JpegDecoder
 from regionio.codecs.cpu.jpeg_frame import FrameJpegDecoder
 from regionio.codecs.cpu.jpeg_frame_pieces import frame_piece_decoder
@@ -22,7 +23,7 @@ from regionio.codecs.cpu.rle import RleDecoder
 from regionio.codecs.cpu.samples import RgbDecoder, UsedBitsDecoder
 from regionio.codecs.cpu.still import StillImageDecoder
 
-__all__ = ["DECODERS", "PIECE_DECODERS"]
+__all__ = ["BOX_DECODERS", "DECODERS", "PIECE_DECODERS"]
 
 Maker = Callable[[Encoding, tuple[int, int]], Decoder]
 
@@ -82,3 +83,8 @@ PIECE_DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], PieceDecoder | N
     "jpeg": _jpeg_piece_decoder,
 }
 """Compression name → what makes the decoder into pieces, or None where it does not apply."""
+
+BOX_DECODERS: dict[str, Callable[[Encoding, tuple[int, int]], BoxDecoder | None]] = {
+    "jpeg2000": jpeg2000_box_decoder,
+}
+"""Compression name → what makes the decoder of rectangles, or None where it does not apply."""

@@ -20,10 +20,16 @@ from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs._contract import Decoder
 from regionio.codecs.cpu.picture_size import check_size
-from regionio.codecs.cpu.samples import decoded, keep_bits, stored
+from regionio.codecs.cpu.samples import decoded, keep_bits, room_in, stored
 from regionio.codecs.cpu.still import fit
 
-__all__ = ["FrameJpeg2000Decoder", "Jpeg2000Decoder", "jpeg2000_decoder"]
+__all__ = [
+    "FrameJpeg2000Decoder",
+    "Jpeg2000Decoder",
+    "checked_depth",
+    "frame_values",
+    "jpeg2000_decoder",
+]
 
 SIZE_SEGMENT = b"\xff\x4f\xff\x51"
 """Start of a codestream and of the segment that states its size, which comes first."""
@@ -67,22 +73,43 @@ class FrameJpeg2000Decoder:
     """
 
     def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
-        self._gray = encoding.photometric in {"minisblack", "miniswhite"}
+        self._encoding = encoding
 
     def __call__(
         self, data: memoryview, valid: tuple[int, int], rows: int, out: NDArray[Any]
     ) -> NDArray[Any]:
-        precision = _checked_precision(data, out.shape)
+        precision, signed = checked_depth(data, out.shape)
         check_size("jpeg2000", data, out.shape[:2], out.shape[2])
-        picture = decoded("JPEG 2000", imagecodecs.jpeg2k_decode, data)
-        pixels = stored(picture, out, "JPEG 2000")
-        if self._gray and picture.dtype.kind != out.dtype.kind:
-            return keep_bits(pixels, precision, pixels)
-        return pixels
+        room = room_in(out, precision, signed=signed)
+        picture = decoded("JPEG 2000", imagecodecs.jpeg2k_decode, data, out=room)
+        return frame_values(picture, self._encoding, precision, out.shape)
 
 
-def _checked_precision(data: memoryview, shape: tuple[int, ...]) -> int:
-    """Return the bits of a sample that a stream states.
+def frame_values(
+    picture: NDArray[Any], encoding: Encoding, precision: int, shape: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """Return a decoded picture as stored values.
+
+    Parameters
+    ----------
+    picture
+        ``[rows, columns]`` or ``[rows, columns, samples]``, as the stream has it.
+    encoding
+        How the frame is encoded.
+    precision
+        Bits of a sample that the stream states.
+    shape
+        ``[rows, columns, samples]`` that is expected; None is that of the picture.
+    """
+    pixels = stored(picture, shape or picture.shape, np.dtype(encoding.dtype), "JPEG 2000")
+    is_gray = encoding.photometric in {"minisblack", "miniswhite"}
+    if is_gray and picture.dtype.kind != pixels.dtype.kind:
+        return keep_bits(pixels, precision, pixels)
+    return pixels
+
+
+def checked_depth(data: memoryview, shape: tuple[int, ...]) -> tuple[int, bool]:
+    """Return the bits of a sample, and whether it has a sign, as a stream states them.
 
     Raises
     ------
@@ -105,7 +132,7 @@ def _checked_precision(data: memoryview, shape: tuple[int, ...]) -> int:
     if found != shape:
         msg = f"JPEG 2000 stream holds {found} samples, but the attributes of the image say {shape}"
         raise DecodeError(msg)
-    return (depth & 0x7F) + 1
+    return (depth & 0x7F) + 1, depth & 0x80 != 0
 
 
 # ITU-R BT.601 full range, as in JFIF; 16 fractional bits, rounded

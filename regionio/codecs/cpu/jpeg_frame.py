@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regionio._index import Encoding
 from regionio.codecs.cpu.jpeg import START, TurboDecoder
 from regionio.codecs.cpu.jpeg_facts import JpegFacts, check_end
-from regionio.codecs.cpu.samples import decoded, rgb_of_ybr, stored
+from regionio.codecs.cpu.samples import decoded, rgb_of_ybr, room_in, stored
 
 __all__ = ["FrameJpegDecoder", "JpegColors", "plain_encoding"]
 
@@ -56,13 +56,17 @@ class FrameJpegDecoder:
             facts = self._facts = JpegFacts.of(data)
         facts.check(out.shape)
         if not self._is_uint8 or facts.precision != 8 or (facts.lossless and self._samples == 3):
-            pixels = stored(_components(data, self._samples), out, "JPEG")
+            pixels = stored(
+                _components(data, self._samples, facts, out), out.shape, out.dtype, "JPEG"
+            )
             return rgb_of_ybr(pixels) if self._colors.are_ybr(facts) else pixels
         if self._colors.left_to_libjpeg(facts):
             pixels = self._by_itself(data, self._shape, rows, out)
             return rgb_of_ybr(pixels) if self._colors.overlooked(facts) else pixels
         if facts.jfif and not facts.after_jfif:
-            return stored(_components(data, self._samples), out, "JPEG")
+            return stored(
+                _components(data, self._samples, facts, out), out.shape, out.dtype, "JPEG"
+            )
         return self._as_is(_without_jfif(data, facts), self._shape, rows, out)
 
 
@@ -102,11 +106,14 @@ def plain_encoding(encoding: Encoding) -> Encoding:
     return replace(encoding, compression="jpeg", photometric="rgb", options=())
 
 
-def _components(data: memoryview, samples: int) -> NDArray[Any]:
-    """Return the components of a stream as they are."""
+def _components(
+    data: memoryview, samples: int, facts: JpegFacts, out: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the components of a stream as they are, in `out` if they fit."""
     check_end(data)
     colorspace = "RGB" if samples == 3 else None
-    options = {"colorspace": colorspace, "outcolorspace": colorspace}
+    room = room_in(out, facts.precision)
+    options = {"colorspace": colorspace, "outcolorspace": colorspace, "out": room}
     return decoded("JPEG", imagecodecs.jpeg_decode, data, **options)
 
 

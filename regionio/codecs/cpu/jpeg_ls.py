@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regionio._index import Encoding
 from regionio.codecs.cpu.jpeg_facts import JpegFacts, check_end
-from regionio.codecs.cpu.samples import decoded, keep_bits, stored
+from regionio.codecs.cpu.samples import decoded, keep_bits, room_in, stored
 
 __all__ = ["JpegLsDecoder"]
 
@@ -29,5 +29,8 @@ class JpegLsDecoder:
         check_end(data)
         facts = JpegFacts.of(data)
         facts.check(out.shape)
-        pixels = stored(decoded("JPEG-LS", imagecodecs.jpegls_decode, data), out, "JPEG-LS")
+        # samples may come in planes, which does not show in what is stated
+        room = room_in(out, facts.precision) if out.shape[2] == 1 else None
+        picture = decoded("JPEG-LS", imagecodecs.jpegls_decode, data, out=room)
+        pixels = stored(picture, out.shape, out.dtype, "JPEG-LS")
         return keep_bits(pixels, facts.precision, pixels) if self._signed else pixels

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from regionio._errors import DecodeError
 from regionio.codecs._contract import Decoder
 
-__all__ = ["RgbDecoder", "UsedBitsDecoder", "decoded", "keep_bits", "rgb_of_ybr", "stored"]
+__all__ = [
+    "RgbDecoder",
+    "UsedBitsDecoder",
+    "decoded",
+    "keep_bits",
+    "rgb_of_ybr",
+    "room_in",
+    "stored",
+]
 
 Decoded = TypeVar("Decoded")
 
@@ -48,7 +56,31 @@ def decoded(
         raise DecodeError(msg) from error
 
 
-def stored(picture: NDArray[Any], out: NDArray[Any], codec: str) -> NDArray[Any]:
+def room_in(out: NDArray[Any], bits: int, *, signed: bool = False) -> NDArray[Any] | None:
+    """Return memory that a library can decode a picture into, None if its values don't fit.
+
+    Parameters
+    ----------
+    out
+        ``[rows, columns, samples]``, where the picture is wanted.
+    bits, signed
+        What the stream says of its samples.
+
+    >>> room_in(np.zeros((2, 3, 1), np.int16), 12).dtype
+    dtype('uint16')
+    >>> room_in(np.zeros((2, 3, 1), np.uint16), 8) is None
+    True
+    """
+    itemsize = 1 if bits <= 8 else 2 if bits <= 16 else 4
+    if out.dtype.kind not in "ui" or out.itemsize != itemsize or not out.flags.c_contiguous:
+        return None
+    room = out.view(f"{'i' if signed else 'u'}{itemsize}")
+    return room[:, :, 0] if out.shape[2] == 1 else room
+
+
+def stored(
+    picture: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any], codec: str
+) -> NDArray[Any]:
     """Return a decoded picture as stored values.
 
     A stream may have fewer bits than are allocated, and most do not know of signs: its values are
@@ -58,8 +90,8 @@ def stored(picture: NDArray[Any], out: NDArray[Any], codec: str) -> NDArray[Any]
     ----------
     picture
         ``[rows, columns]`` or ``[rows, columns, samples]`` of integers.
-    out
-        An array of the frame's shape and dtype.
+    shape, dtype
+        ``[rows, columns, samples]`` and dtype of the frame.
     codec
         Name for the message.
 
@@ -72,14 +104,14 @@ def stored(picture: NDArray[Any], out: NDArray[Any], codec: str) -> NDArray[Any]
         picture = picture[:, :, None]
     if picture.dtype == np.bool_:
         picture = picture.view(np.uint8)
-    if picture.shape != out.shape or picture.itemsize > out.itemsize or picture.dtype.kind == "f":
+    if picture.shape != shape or picture.itemsize > dtype.itemsize or picture.dtype.kind == "f":
         msg = (
             f"{codec} stream holds {picture.shape} {picture.dtype}, but the attributes of the "
-            f"image say {out.shape} {out.dtype}"
+            f"image say {shape} {dtype}"
         )
         raise DecodeError(msg)
-    same_size = np.dtype(f"{out.dtype.kind}{picture.itemsize}")
-    return np.ascontiguousarray(picture).view(same_size).astype(out.dtype, copy=False)
+    same_size = np.dtype(f"{dtype.kind}{picture.itemsize}")
+    return np.ascontiguousarray(picture).view(same_size).astype(dtype, copy=False)
 
 
 def keep_bits(pixels: NDArray[Any], bits: int, out: NDArray[Any]) -> NDArray[Any]:

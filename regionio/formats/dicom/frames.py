@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError
+from regionio._native import native
 from regionio.formats.dicom.encoding import word_bits
 from regionio.formats.dicom.header import EXTENDED_LENGTHS, EXTENDED_OFFSETS, Header
 from regionio.formats.dicom.stream import ITEM, SEQUENCE_END, UNDEFINED, Element
@@ -173,16 +174,29 @@ def _items(header: Header, pixels: Element, place: int) -> tuple[NDArray[np.int6
     stream, limit = header.stream, header.stream.size
     if pixels.length != UNDEFINED:
         limit = min(limit, pixels.value + pixels.length)
+    walked, place = _walked_by_compiled_part(header, place, limit)
     starts = []
     while place + ITEM_BYTES <= limit:
-        item = stream.element(place)
+        item = stream.element(place, window=ITEM_BYTES)
         if item.tag == SEQUENCE_END:
             break
         if item.tag != ITEM or item.length == UNDEFINED:
             stream.damaged(item, "stands where a fragment of pixels should")
         starts.append(place)
         place = stream.after(item)
-    return np.array(starts, dtype=np.int64), place
+    return np.concatenate([walked, np.array(starts, dtype=np.int64)]), place
+
+
+def _walked_by_compiled_part(
+    header: Header, place: int, limit: int
+) -> tuple[NDArray[np.int64], int]:
+    """Return where items begin up to the first thing that is none, and its place."""
+    no_ranges = np.zeros((0, 2), dtype=np.int64)
+    file = header.storage.ranges(no_ranges)
+    if native is None or file is None or header.stream.order != "<":
+        return no_ranges[:, 0], place
+    starts, place = native.walk_items(file.descriptor, place, limit)
+    return np.frombuffer(starts, np.int64), place
 
 
 def _ends_picture(header: Header, end: int) -> bool:

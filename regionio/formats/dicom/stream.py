@@ -75,8 +75,8 @@ class ElementStream:
         """Bytes of the file."""
         return self._size
 
-    def bytes_at(self, place: int, count: int) -> memoryview:
-        """Return some bytes of the file.
+    def bytes_at(self, place: int, count: int, window: int = WINDOW_BYTES) -> memoryview:
+        """Return some bytes of the file; `window` bytes are read where more may be wanted soon.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class ElementStream:
                     f"{count} bytes from {place} on are missing: copy it again from its source"
                 )
                 raise CorruptFileError(msg)
-            size = min(max(count, WINDOW_BYTES), self._size - place)
+            size = min(max(count, window), self._size - place)
             [self._window] = self._storage.read([place], [size], FetchCount())
             self._window_at, begin = place, 0
         return self._window[begin : begin + count]
@@ -101,9 +101,9 @@ class ElementStream:
         """Return a tag as the file writes it."""
         return self._tag.pack(tag >> 16, tag & 0xFFFF)
 
-    def element(self, place: int) -> Element:
+    def element(self, place: int, window: int = WINDOW_BYTES) -> Element:
         """Return the element that begins at a place."""
-        head = self.bytes_at(place, 8)
+        head = self.bytes_at(place, 8, window)
         group, number = self._tag.unpack_from(head)
         tag = group << 16 | number
         if group == 0xFFFE or not self.explicit:
