@@ -194,16 +194,22 @@ class TileGroup:
 
     def located(self, member: int, error: Exception) -> RegionIOError:
         """Return an error that says which tile of which file it is about."""
-        columns = self.view.table.grid[4]
-        row, column = divmod(self.tile[member] % self.view.table.plane_tiles, columns)
-        path = self._storage.identity.path
-        where = f"{path!r}, level {self.view.number}, tile in row {row}, column {column}"
+        where = f"{self._storage.identity.path!r}, {self._place(self.tile[member])}"
         if isinstance(error, RegionIOError):
             located = type(error)(f"{where}: {error}")
         else:
             located = DecodeError(f"{where}: {type(error).__name__}: {error}")
         located.__cause__ = error
         return located
+
+    def _place(self, tile: int) -> str:
+        """Return which tile or frame it is that has a number."""
+        plane, in_plane = divmod(tile, self.view.table.plane_tiles)
+        frames = self.view.index.frame_indices
+        if frames is not None:
+            return f"frame {frames.flat[plane]} (counted from 0)"
+        row, column = divmod(in_plane, self.view.table.grid[4])
+        return f"level {self.view.number}, tile in row {row}, column {column}"
 
     def _narrow_to_rows(self) -> None:
         """Of uncompressed tiles, read only the rows that pieces need."""

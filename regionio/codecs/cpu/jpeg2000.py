@@ -1,7 +1,7 @@
 """JPEG 2000 tiles (TIFF compressions 33003, 33005, 34712) and frames of DICOM, HTJ2K included.
 
-HTJ2K goes to OpenJPEG, too: OpenJPH is faster, but lossy values that overshoot wrap around in it,
-and it returns what it has of a stream that is cut short.
+HTJ2K goes to OpenJPEG, too: OpenJPH is twice as fast, but lossy values that overshoot wrap around in
+it, and through imagecodecs it returns what it has of a damaged stream as if nothing were wrong.
 
 Source: ISO/IEC 15444-1, annex A (markers); 15444-15 (high throughput); Aperio's 33003 stores YCbCr
 and leaves the colour transform to the reader (openslide.org/formats/aperio); DICOM PS3.5, 8.2.4.

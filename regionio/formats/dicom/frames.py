@@ -17,6 +17,7 @@ from regionio.formats.dicom.encoding import word_bits
 from regionio.formats.dicom.header import EXTENDED_LENGTHS, EXTENDED_OFFSETS, Header
 from regionio.formats.dicom.stream import ITEM, SEQUENCE_END, UNDEFINED, Element
 from regionio.formats.dicom.syntaxes import is_encapsulated
+from regionio.formats.dicom.tiff_tags import tile_ranges
 from regionio.storage import FetchCount
 
 __all__ = ["FrameTable", "frame_table"]
@@ -109,6 +110,8 @@ def _encapsulated(header: Header, pixels: Element, count: int) -> FrameTable:
     if starts is None and table.length == 4 * count:
         offsets = np.frombuffer(stream.bytes_at(table.value, table.length), stream.order + "u4")
         starts = _checked_starts(header, begin + offsets.astype(np.int64))
+    if starts is None:
+        starts = _tiff_starts(header, count, begin)
     if starts is not None:
         _, end = _items(header, pixels, int(starts[-1]))
     else:
@@ -128,6 +131,20 @@ def _extended_starts(header: Header, count: int, begin: int) -> NDArray[np.int64
     if (values > header.stream.size).any():
         return None
     return _checked_starts(header, begin + values.astype(np.int64))
+
+
+def _tiff_starts(header: Header, count: int, begin: int) -> NDArray[np.int64] | None:
+    """Return where frames begin by the tags of a file that is TIFF, too: one item a tile."""
+    ranges = tile_ranges(header, count)
+    if ranges is None:
+        return None
+    offset, nbytes = ranges
+    starts = offset - ITEM_BYTES
+    padded = nbytes + nbytes % 2
+    follow = starts[1:] == starts[:-1] + ITEM_BYTES + padded[:-1]
+    if starts[0] != begin or not follow.all():
+        return None
+    return _checked_starts(header, starts)
 
 
 def _checked_starts(header: Header, starts: NDArray[np.int64]) -> NDArray[np.int64] | None:
