@@ -418,13 +418,15 @@ class Image:
             result.image = self  # whose file must stay open while anybody reads from it
         return result
 
-    def thumbnail(self, max_size: int = 512) -> Region:
+    def thumbnail(self, max_size: int = 512, *, z: int | None = None) -> Region:
         """Return the whole image, small.
 
         Parameters
         ----------
         max_size
             Most pixels along the longer side.
+        z
+            Slice or focal plane; None is the middle one of a volume, else the first.
 
         Returns
         -------
@@ -433,7 +435,7 @@ class Image:
         """
         from regionio._thumbnail import make_thumbnail
 
-        return make_thumbnail(self, max_size)
+        return make_thumbnail(self, max_size, z)
 
     def close(self) -> None:
         """Refuse new reads. The file is let go of when the last one is done."""

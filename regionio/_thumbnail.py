@@ -20,15 +20,17 @@ BAND_PIXELS = 2**21
 """Pixels of a level that are held at a time."""
 
 
-def make_thumbnail(image: Image, max_size: int) -> Region:
+def make_thumbnail(image: Image, max_size: int, z: int | None = None) -> Region:
     """Average the smallest level that is large enough over areas, band by band.
 
     Parameters
     ----------
     image
-        The image: of several planes or times, the first.
+        The image: of several times, the first.
     max_size
         Most pixels along the longer side of the result.
+    z
+        Slice or focal plane; None is the middle one of a volume, else the first.
 
     Returns
     -------
@@ -39,10 +41,16 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
     ------
     ValueError
         `max_size` is less than 1.
+    IndexError
+        There is no such slice.
     """
     if max_size < 1:
         msg = f"max_size is at least 1 pixel, not {max_size}"
         raise ValueError(msg)
+    depth = image.size("Z")[0]
+    if z is not None and not 0 <= z < depth:
+        msg = f"z={z}: {image.path!r} has {depth} slices or focal planes, numbered from 0"
+        raise IndexError(msg)
     number = _level_for(image, max_size)
     level = image.levels[number]
     scale = min(1.0, max_size / max(level.width, level.height))
@@ -52,7 +60,7 @@ def make_thumbnail(image: Image, max_size: int) -> Region:
     y_edges = np.linspace(0, level.height, height + 1)
     rows = max(1, int(BAND_PIXELS / level.width * height / level.height))
     bands = [
-        _band(image, number, x_edges, y_edges[start : start + rows + 1])
+        _band(image, number, z, x_edges, y_edges[start : start + rows + 1])
         for start in range(0, height, rows)
     ]
     pixels = rounded_to(np.concatenate(bands), image.dtype)
@@ -84,14 +92,19 @@ def _level_for(image: Image, max_size: int) -> int:
 
 
 def _band(
-    image: Image, number: int, x_edges: NDArray[np.float64], y_edges: NDArray[np.float64]
+    image: Image,
+    number: int,
+    z: int | None,
+    x_edges: NDArray[np.float64],
+    y_edges: NDArray[np.float64],
 ) -> NDArray[Any]:
     """Average the rows of a level between the first and the last of `y_edges`."""
     level = image.levels[number]
     first, last = math.floor(y_edges[0]), min(math.ceil(y_edges[-1]), level.height)
     location: tuple[int, ...] = (0, math.ceil(first * level.downsample[1] - 1e-9))
+    plane = z or 0
     if image.is_volume:
-        location = (*location, image.size("Z")[0] // 2)
-    region = image.read_region(location, (level.width, last - first), number)
+        location, plane = (*location, image.size("Z")[0] // 2 if z is None else z), 0
+    region = image.read_region(location, (level.width, last - first), number, z=plane)
     pixels = np.asarray(region)
     return area_average(area_average(pixels, 1, x_edges), 0, y_edges - first)

@@ -49,4 +49,4 @@ def describe(
         ),
     ] = False,
 ) -> None:
-    """Look at whole slides, and take regions and patches out of them."""
+    """Look at whole slides and volumes, and take regions and patches out of them."""

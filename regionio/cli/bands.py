@@ -1,4 +1,4 @@
-"""A region of any size in bands of rows, so that it need not fit into memory."""
+"""A region of any size in bands of rows, slice by slice, so that it need not fit into memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regionio import Image, Loader
 from regionio.cli.grid import level0_positions, level_position
-from regionio.cli.opening import checked_arguments, level_of, reported
+from regionio.cli.opening import checked_arguments, level_of, reported, slice_of
 
 __all__ = ["ROW_STEP", "Bands", "Place", "banded"]
 
@@ -39,6 +39,8 @@ class Place:
         Numbers.
     channels
         Numbers or names; None is all.
+    depth
+        Of a volume, the number of slices from z on, 0 for all; None reads one without that axis.
     """
 
     location: tuple[int, int]
@@ -47,6 +49,7 @@ class Place:
     z: int
     t: int
     channels: Sequence[int | str] | None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class Bands:
 
     Parameters
     ----------
-    shape
+    depth
+        Number of slices, which follow each other; None where there is no such axis.
+    plane_shape
         (height, width) or (height, width, channels).
     dtype
         Of the pixels.
@@ -64,15 +69,26 @@ class Bands:
     spacing, spacing_unit
         As in `regionio.Region`.
     parts
-        The rows, some at a time; all but the last have a multiple of `ROW_STEP`.
+        The rows, some at a time; all but the last of a slice have a multiple of `ROW_STEP`.
     """
 
-    shape: tuple[int, ...]
+    depth: int | None
+    plane_shape: tuple[int, ...]
     dtype: np.dtype[Any]
     channel_names: tuple[str, ...]
     spacing: Mapping[str, float]
     spacing_unit: str
     parts: Iterator[NDArray[Any]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`plane_shape`, behind the depth where there is one."""
+        return self.plane_shape if self.depth is None else (self.depth, *self.plane_shape)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all slices together."""
+        return (self.depth or 1) * self.plane_shape[0]
 
     @property
     def nbytes(self) -> int:
@@ -99,16 +115,12 @@ def banded(image: Image, place: Place) -> Iterator[Bands]:
     level = level_of(image, place.level)
     width, height = place.size or (level.width, level.height)
     rows = min(_band_rows(image, level.tile_size[1], width), height)
-    downsample = level.downsample[1]
-    starts = level_position(place.location[1], downsample) + np.arange(0, height, rows)
-    locations = np.empty((len(starts), 2), dtype=np.int64)
-    locations[:, 0] = place.location[0]
-    locations[:, 1] = level0_positions(starts, downsample)
+    slices = _slices(image, place)
     names = [*(image.channel_names if place.channels is None else place.channels)]
     one = place.channels is not None and len(names) == 1
     with checked_arguments():
         loader = image.read_region(
-            _with_depth(image, locations, place.z),
+            _locations(image, place, np.arange(0, height, rows), slices),
             (width, rows),
             place.level,
             z=0 if image.is_volume else place.z,
@@ -119,30 +131,33 @@ def banded(image: Image, place: Place) -> Iterator[Bands]:
     with loader, reported(image.path):
         first = next(loader)
         yield Bands(
-            shape=(height, *first.shape[1:]),
+            depth=None if place.depth is None else len(slices),
+            plane_shape=(height, *first.shape[1:]),
             dtype=first.dtype,
             channel_names=tuple(
                 image.channel_names[name] if isinstance(name, int) else name for name in names
             ),
             spacing=first.spacing,
             spacing_unit=first.spacing_unit,
-            parts=_parts(image, loader, first.array, height),
+            parts=_parts(image, loader, first.array, height, len(slices)),
         )
 
 
 def _parts(
-    image: Image, loader: Loader, first: NDArray[Any], height: int
+    image: Image, loader: Loader, first: NDArray[Any], height: int, slices: int
 ) -> Iterator[NDArray[Any]]:
-    """Yield the bands, the last one cut where the region ends."""
-    left = height
-    part: NDArray[Any] | None = first
-    while part is not None:
+    """Yield the bands of all slices, the last of each cut where the region ends."""
+    part = first
+    left, done = height, 0
+    while True:
         yield part[:left]
         left -= len(part)
-        part = None
-        if left > 0:
-            with reported(image.path):
-                part = next(loader).array
+        if left <= 0:
+            left, done = height, done + 1
+        if done == slices:
+            return
+        with reported(image.path):
+            part = next(loader).array
 
 
 def _band_rows(image: Image, tile_height: int, width: int) -> int:
@@ -151,12 +166,28 @@ def _band_rows(image: Image, tile_height: int, width: int) -> int:
     return math.ceil(rows / ROW_STEP) * ROW_STEP
 
 
-def _with_depth(image: Image, locations: NDArray[np.int64], z: int) -> NDArray[np.int64]:
-    """Return locations with a third number in a volume, where z is one of them."""
+def _slices(image: Image, place: Place) -> range:
+    """Return the slices that are read: one, where the image is no volume."""
     if not image.is_volume:
-        return locations
-    depth = image.size("Z")[0]
-    if z >= depth:
-        msg = f"{image.path!r} has {depth} slices, counted from 0; there is no {z}"
-        raise typer.BadParameter(msg, param_hint="--z")
-    return np.concatenate([locations, np.full((len(locations), 1), z)], axis=1)
+        if place.depth is not None:
+            msg = f"{image.path!r} is no volume; --depth counts the slices of one"
+            raise typer.BadParameter(msg, param_hint="--depth")
+        return range(1)
+    first, most = slice_of(image, place.z), image.size("Z")[0] - place.z
+    depth = 1 if place.depth is None else place.depth or most
+    if depth > most:
+        msg = f"{image.path!r} has {most} slices from {first} on, not {depth}"
+        raise typer.BadParameter(msg, param_hint="--depth")
+    return range(first, first + depth)
+
+
+def _locations(
+    image: Image, place: Place, rows: NDArray[np.int64], slices: range
+) -> NDArray[np.int64]:
+    """Return where the bands begin that have some first rows, slice by slice."""
+    downsample = image.levels[place.level].downsample[1]
+    starts = level0_positions(level_position(place.location[1], downsample) + rows, downsample)
+    columns = [np.full(len(starts) * len(slices), place.location[0]), np.tile(starts, len(slices))]
+    if image.is_volume:
+        columns.append(np.repeat(np.array(slices), len(starts)))
+    return np.stack(columns, axis=1).astype(np.int64)

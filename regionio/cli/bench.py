@@ -1,4 +1,4 @@
-"""``regionio bench``: how fast random patches of a slide are read here."""
+"""``regionio bench``: how fast random patches of a slide or volume are read here."""
 
 from __future__ import annotations
 
@@ -82,20 +82,21 @@ def bench(
         float, typer.Option(min=0.0, metavar="S", help="Time of a run; at least one batch is read.")
     ] = 3.0,
     level: options.Level = 0,
-    scene: options.Scene = 0,
+    scene: options.Scene = "0",
     cache: Annotated[
         int, typer.Option(min=0, metavar="MIB", help="Room for decoded tiles; 0 keeps none.")
     ] = 128,
     as_json: options.AsJson = False,
+    index_folder: options.IndexFolder = None,
 ) -> None:
-    """Read random patches of a slide, and count them.
+    """Read random patches of a slide or of a volume's slices, and count them.
 
     Every run reads the same patches in the same order, with the cache of decoded tiles empty at
     its start. What the operating system has of the file in memory is not dropped; one batch is
     read before the first run.
     """
     counts = _thread_counts(threads)
-    with opened(file, scene) as image, _cache_of(cache * 2**20):
+    with opened(file, scene, index_folder) as image, _cache_of(cache * 2**20):
         locations = _random_locations(image, level, patch)
         _measure(image, locations, patch, level, batch, max(counts), 0.0)
         runs = [_measure(image, locations, patch, level, batch, count, seconds) for count in counts]

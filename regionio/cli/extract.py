@@ -119,7 +119,7 @@ def extract(
             show_default="that of the level",
         ),
     ] = None,
-    scene: options.Scene = 0,
+    scene: options.Scene = "0",
     tissue: Annotated[
         float | None,
         typer.Option(
@@ -141,6 +141,7 @@ def extract(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")
     ] = False,
+    index_folder: options.IndexFolder = None,
 ) -> None:
     """Write the patches of a slide that show tissue to OUT_DIR/patches.zarr.
 
@@ -156,7 +157,7 @@ def extract(
         raise typer.BadParameter(msg)
     least = None if no_tissue else DEFAULT_TISSUE if tissue is None else tissue
     group, sheet = output / GROUP, output / SHEET
-    with opened(file, scene) as image:
+    with opened(file, scene, index_folder) as image:
         with reported(str(output)):
             _refuse_existing([group, sheet], overwrite=overwrite)
         resolution = Resolution(level, spacing)
@@ -164,7 +165,7 @@ def extract(
         with Console(stderr=True).status("Reading an overview of the slide"):
             selection = _select(image, grid, least)
         attributes = {
-            **_attributes(image, resolution, scene, grid),
+            **_attributes(image, resolution, grid),
             "tissue": least,
             "regionio_version": regionio.__version__,
         }
@@ -196,7 +197,11 @@ def _refuse_existing(targets: list[Path], *, overwrite: bool) -> None:
 
 def _grid(image: Image, resolution: Resolution, size: int, stride: int) -> PatchGrid:
     if image.is_volume:
-        msg = f"{image.path!r} is a volume; patches are taken from slides"
+        msg = (
+            f"{image.path!r} is a volume, and patches are taken from slides: write slices with "
+            "'regionio read --z N', or take patches in Python with "
+            "regionio.open(path).read_region([(x, y, z), …], (width, height), batch_size=64)"
+        )
         raise typer.BadParameter(msg)
     width, height, downsample = resolution.measures(image)
     grid = PatchGrid(width, height, downsample, size, stride)
@@ -226,9 +231,7 @@ def _select(image: Image, grid: PatchGrid, least: float | None) -> Selection:
     return Selection(grid, kept, overview, display)
 
 
-def _attributes(
-    image: Image, resolution: Resolution, scene: int, grid: PatchGrid
-) -> dict[str, Any]:
+def _attributes(image: Image, resolution: Resolution, grid: PatchGrid) -> dict[str, Any]:
     """Return what the Zarr group says of its origin."""
     spacing = {
         axis: None if value is None else value * factor
@@ -237,7 +240,7 @@ def _attributes(
     units = [unit for unit in image.spacing_units("XY") if unit is not None]
     return {
         "source": Path(image.path).name,
-        "scene": scene,
+        "scene": image.scene,
         "level": resolution.level if resolution.spacing is None else None,
         "downsample": list(grid.downsample),
         "size": grid.size,

@@ -1,17 +1,22 @@
-"""Opens slides for commands, and turns what goes wrong into exit codes."""
+"""Opens slides and volumes for commands, and turns what goes wrong into exit codes."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 import regionio
 from regionio import Image, LevelInfo, RegionIOError
+from regionio.formats.dicom.signature import is_dicom
 
-__all__ = ["checked_arguments", "level_of", "opened", "reported"]
+__all__ = ["checked_arguments", "holds_dicom", "level_of", "opened", "reported", "slice_of"]
+
+SIGNATURE_BYTES = 256
 
 
 @contextmanager
@@ -44,21 +49,51 @@ def checked_arguments() -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: str, scene: int) -> Iterator[Image]:
-    """Open a slide for the block; whatever fails with it there is reported.
+def opened(
+    path: str, scene: str, index_folder: str | None = None, **interpretation: Any
+) -> Iterator[Image]:
+    """Open a slide or a volume for the block; whatever fails with it there is reported.
 
     Parameters
     ----------
     path
-        Of the file.
+        Of the file or folder.
     scene
-        Number of the image in it.
+        Number or name of the image in it.
+    index_folder, interpretation
+        As in `regionio.open`.
     """
     with reported(path):
-        with checked_arguments():
-            image = regionio.open(path, scene=scene)
+        with checked_arguments(), _told_of_warnings():
+            image = regionio.open(
+                path,
+                scene=int(scene) if scene.isdecimal() else scene,
+                index_folder=index_folder,
+                **interpretation,
+            )
         with image:
             yield image
+
+
+@contextmanager
+def _told_of_warnings() -> Iterator[None]:
+    """Print warnings of the block as a line each on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        typer.echo(f"regionio: {' '.join(message.split())}", err=True)
+
+
+def holds_dicom(path: str) -> bool:
+    """Return whether a path is that of a folder or of a DICOM file; False where it can't be read."""
+    try:
+        if os.path.isdir(path):
+            return True
+        with open(path, "rb") as file:
+            return is_dicom(file.read(SIGNATURE_BYTES))
+    except OSError:
+        return False
 
 
 def level_of(image: Image, number: int) -> LevelInfo:
@@ -76,8 +111,23 @@ def level_of(image: Image, number: int) -> LevelInfo:
     return levels[number]
 
 
+def slice_of(image: Image, z: int) -> int:
+    """Return the number of a slice, once it is known that the volume has it.
+
+    Raises
+    ------
+    typer.BadParameter
+        It has no such slice.
+    """
+    depth = image.size("Z")[0]
+    if z >= depth:
+        msg = f"{image.path!r} has {depth} slices, counted from 0; there is no {z}"
+        raise typer.BadParameter(msg, param_hint="--z")
+    return z
+
+
 def _one_line(error: Exception, path: str) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or path!r}: {error.strerror}"
     text = " ".join(str(error).split())
-    return text if os.path.basename(path) in text else f"{path!r}: {text}"
+    return text if os.path.basename(os.path.normpath(path)) in text else f"{path!r}: {text}"

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,17 +15,27 @@ import typer
 __all__ = ["refuse_source", "replacing"]
 
 
-def refuse_source(source: str, target: Path) -> None:
-    """Refuse to write over the slide that is read.
+def refuse_source(sources: Iterable[str], target: Path) -> None:
+    """Refuse to write over a file that is read.
+
+    Parameters
+    ----------
+    sources
+        Paths of what is read.
+    target
+        Of what is to be written.
 
     Raises
     ------
     typer.BadParameter
-        Both are the same file.
+        It is one of them.
     """
-    if os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
-        msg = f"{str(target)!r} is the slide itself; give another name"
-        raise typer.BadParameter(msg)
+    if not os.path.exists(target):
+        return
+    for source in sources:
+        if os.path.exists(source) and os.path.samefile(source, target):
+            msg = f"{str(target)!r} is what is read itself; give another name"
+            raise typer.BadParameter(msg)
 
 
 @contextmanager

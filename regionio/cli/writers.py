@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ Writer = Callable[[Path, Bands, bytes | None, Advance], None]
 
 
 def write_tiff(path: Path, bands: Bands, icc_profile: bytes | None, advance: Advance) -> None:
-    """Write a tiled TIFF, losslessly compressed, with spacing and ICC profile.
+    """Write a tiled TIFF, losslessly compressed, with spacing and ICC profile; slices are pages.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ def write_tiff(path: Path, bands: Bands, icc_profile: bytes | None, advance: Adv
             iccprofile=icc_profile,
             software=f"regionio {regionio.__version__}",
             metadata=None,
-            **_colours(bands.channel_names, len(bands.shape)),
+            description=_description(bands),
+            **_colours(bands.channel_names, len(bands.plane_shape)),
             **_resolution(bands),
         )
 
@@ -79,6 +81,9 @@ def write_png(path: Path, bands: Bands, icc_profile: bytes | None, advance: Adva
     typer.BadParameter
         PNG can't hold such pixels, or they are too many to be held in memory.
     """
+    if bands.depth is not None:
+        msg = "PNG holds one slice; leave out --depth, or write .tif or .npy"
+        raise typer.BadParameter(msg)
     names = bands.channel_names
     colour = names in {("R", "G", "B"), ("R", "G", "B", "A")}
     if bands.dtype not in {np.dtype(bool), np.dtype(np.uint8), np.dtype(np.uint16)}:
@@ -141,6 +146,15 @@ def _colours(names: tuple[str, ...], ndim: int) -> dict[str, Any]:
         "planarconfig": "contig",
         "extrasamples": ("unspecified",) * (len(names) - 1),
     }
+
+
+def _description(bands: Bands) -> str | None:
+    """Return what pages say of the slices that they are: the first tag has no place for z."""
+    if bands.depth is None:
+        return None
+    axes = "ZYXC" if len(bands.plane_shape) == 3 else "ZYX"
+    unit = bands.spacing_unit if bands.spacing else None
+    return json.dumps({"axes": axes, "spacing": dict(bands.spacing), "spacing_unit": unit})
 
 
 def _resolution(bands: Bands) -> dict[str, Any]:

@@ -19,6 +19,10 @@ Where it differs from cuCIM:
   tracing, unknown devices, a cache in shared memory).
 - The cache is regionio's (`regionio.cache`), which is on from the start.
 - What an image is is told from its content, whatever its extension.
+- DICOM is read: a file of a slide gives its pyramid, label and macro; a single picture its one
+  level with the values that are stored, spacing in millimetres, ``origin`` and ``direction`` in the
+  patient (LPS). Volumes are refused, since a location has two numbers here: use `regionio.open`,
+  or give the path of one slice. ``metadata["dicom"]`` may say who the patient is.
 
 >>> from regionio.compat.cucim import CuImage
 >>> img = CuImage("tests/data/CMU-1-Small-Region.svs")

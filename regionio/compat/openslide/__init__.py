@@ -10,9 +10,14 @@ Where it differs from openslide-python:
 - Regions begin at whole level pixels, ``location // downsample``. OpenSlide interpolates between
   pixels where a location falls between them.
 - Downsamples are the factors that made the levels (4.0), not ratios of rounded sizes (4.0020),
-  so that ``get_best_level_for_downsample(4)`` finds the level.
-- ``openslide.mpp-x`` is left out where resolution tags hold a placeholder such as 72 dpi, and
-  ``openslide.quickhash-1`` always.
+  so that ``get_best_level_for_downsample(4)`` finds the level. Of DICOM they are the ratios, and
+  a location between pixels of a level is that of the nearest one.
+- ``openslide.mpp-x`` is left out where resolution tags hold a placeholder such as 72 dpi;
+  ``openslide.quickhash-1`` is there for DICOM only.
+- DICOM slides may have any codec, several focal planes (the first is shown), tiles beside a grid,
+  and files of one size that OpenSlide does not tell apart. A folder of one slide opens too. Texts
+  of ``dicom.*`` are in the file's character set. Where no pixel spacing is stated, the imaged
+  volume gives ``openslide.mpp-x``.
 - All slides share the process's cache, whose size `OpenSlide.set_cache` sets.
 - Slides can be pickled.
 

@@ -13,6 +13,9 @@ from regionio.compat.openslide._pixels import rgba
 
 __all__ = ["Area", "Canvas", "canvas_of", "plain_canvas"]
 
+ROUNDING = 1e-9
+"""A product that is so near to an integer is taken for it."""
+
 
 @dataclass(frozen=True)
 class Area:
@@ -92,6 +95,29 @@ class Canvas:
             area.image.close()
 
 
+class _DicomCanvas(Canvas):
+    """One pyramid, whose downsamples are ratios of sizes as OpenSlide's.
+
+    A script multiplies pixels of a level by them, which gives places between the pixels: that of
+    the nearest one is meant.
+    """
+
+    @property
+    def level_downsamples(self) -> tuple[float, ...]:
+        """By how much each level is smaller than level 0, the mean of both axes."""
+        width, height = self.level_dimensions[0]
+        return tuple((width / w + height / h) / 2 for w, h in self.level_dimensions)
+
+    def read(self, location: tuple[int, int], size: tuple[int, int], level: int) -> Picture.Image:
+        """Read a region in RGBA, from the pixel of the level on that is nearest to `location`."""
+        ratio = self.level_downsamples[level]
+        x, y = (
+            math.ceil(math.floor(place / ratio + 0.5) * factor - ROUNDING)
+            for place, factor in zip(location, self.image.levels[level].downsample, strict=True)
+        )
+        return super().read((x, y), size, level)
+
+
 def canvas_of(image: Image) -> Canvas:
     """Return the canvas of a slide.
 
@@ -102,6 +128,8 @@ def canvas_of(image: Image) -> Canvas:
     """
     if image.format == "leica":
         return _glass_slide(image)
+    if image.format == "dicom":
+        return _DicomCanvas([Area(image, (0, 0))], _dimensions(image))
     return plain_canvas(image)
 
 
@@ -113,8 +141,11 @@ def plain_canvas(image: Image) -> Canvas:
     image
         A slide or an associated image.
     """
-    dimensions = tuple((level.width, level.height) for level in image.levels)
-    return Canvas([Area(image, (0, 0))], dimensions)
+    return Canvas([Area(image, (0, 0))], _dimensions(image))
+
+
+def _dimensions(image: Image) -> tuple[tuple[int, int], ...]:
+    return tuple((level.width, level.height) for level in image.levels)
 
 
 def _glass_slide(image: Image) -> Canvas:

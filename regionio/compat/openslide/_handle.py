@@ -94,7 +94,11 @@ class SlideHandle:
         """All properties of the slide."""
         canvas = self.canvas
         if self._properties is None:
-            self._properties = slide_properties(canvas)
+            try:
+                self._properties = slide_properties(canvas)
+            except (RegionIOError, OSError) as error:  # those of DICOM are read from the file
+                self._error = str(error)
+                raise OpenSlideError(self._error) from error
         return self._properties
 
     def read(

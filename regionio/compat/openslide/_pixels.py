@@ -13,8 +13,13 @@ __all__ = ["check_pixels", "rgba"]
 WHITE_IS_ZERO, PALETTE = 0, 3
 """TIFF's PhotometricInterpretation."""
 
+DICOM_PHOTOMETRIC = {"MONOCHROME1": WHITE_IS_ZERO, "PALETTE COLOR": PALETTE}
+
 SMALL_REGION = 256 * 256
 """Pixels that are read faster in the caller's thread than with the help of others."""
+
+MOST_NAMED = 4
+"""Channels that a message names."""
 
 COLORS = (("R", "G", "B"), ("R", "G", "B", "A"))
 
@@ -35,9 +40,11 @@ def check_pixels(image: Image) -> None:
     channels = image.channel_names
     gray = len(channels) == 1 and _photometric(image) != PALETTE
     if image.is_volume or image.dtype != np.uint8 or not (gray or channels in COLORS):
+        names = list(channels) if len(channels) <= MOST_NAMED else f"{len(channels)} channels"
+        what = "is a volume of" if image.is_volume else "has"
         msg = (
-            f"{image.path!r} has pixels of type {image.dtype} with channels {list(channels)}; "
-            f"OpenSlide's are gray, RGB or RGBA of 8 bits: use regionio.open"
+            f"{image.path!r} {what} pixels of type {image.dtype}, {names}; "
+            "OpenSlide's are a picture, gray, RGB or RGBA of 8 bits: use regionio.open"
         )
         raise OpenSlideUnsupportedFormatError(msg)
 
@@ -79,6 +86,8 @@ def rgba(
 
 
 def _photometric(image: Image) -> int | None:
-    tiff = image.metadata.get("tiff", {})
-    value: int | None = tiff.get("PhotometricInterpretation")
+    metadata = image.metadata
+    value: int | None = metadata.get("tiff", {}).get("PhotometricInterpretation")
+    if value is None:
+        return DICOM_PHOTOMETRIC.get(metadata.get("dicom", {}).get("PhotometricInterpretation"))
     return value

@@ -90,8 +90,11 @@ def _general(image: Image) -> Pairs:
     for name in image.associated_images:
         with image.associated_image(name) as associated:
             width, height = associated.size("XY")
+            profile = associated.icc_profile
         yield f"openslide.associated.{name}.width", str(width)
         yield f"openslide.associated.{name}.height", str(height)
+        if profile is not None:
+            yield f"openslide.associated.{name}.icc-size", str(len(profile))
 
 
 def _levels(canvas: Canvas) -> Pairs:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from regionio._image import Image
+from regionio.compat.openslide._dicom import dicom_properties
 
 __all__ = ["vendor_of", "vendor_properties"]
 
@@ -55,9 +56,11 @@ def vendor_properties(image: Image) -> dict[str, str]:
     -------
     dict
         Properties that begin with the vendor's name, and those of OpenSlide that follow from
-        them: objective power, barcode, background colour.
+        them: objective power, barcode, background colour; of DICOM also pixel size and quickhash.
     """
     vendor = vendor_of(image)
+    if vendor == "dicom":
+        return dicom_properties(image)
     metadata = image.metadata.get(vendor)
     if metadata is None:
         return {}

@@ -34,12 +34,12 @@ class CuImage(Described):
     Parameters
     ----------
     path
-        Path of the file.
+        Path of the file, or of a folder that holds the files of one DICOM slide.
 
     Raises
     ------
     ValueError
-        There is no such file, or it is none that regionio reads as a slide.
+        There is no such file, or it is none that regionio reads as a slide; a volume is none.
 
     Examples
     --------
@@ -61,7 +61,10 @@ class CuImage(Described):
             raise ValueError(msg) from error
         self._closed = False
         if self._image.is_volume:
-            msg = f"{name!r} is a volume, which cuCIM's interface can't address: use regionio.open"
+            msg = (
+                f"{name!r} is a volume of {self._image.size('Z')[0]} slices, which cuCIM's interface "
+                "can't address: use regionio.open(path).read_region((x, y, z), (width, height))"
+            )
             raise UnsupportedFormatError(msg)
         DLDataType.of(self._image.dtype)  # refuses what has no name there
         super().__init__(facts_of_image(self._image, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regionio.compat.cucim.clara._dtype import DLDataType
-from regionio.compat.cucim.clara._facts import DIRECTION, ORIGIN, Facts
+from regionio.compat.cucim.clara._facts import Facts
 
 __all__ = ["Described"]
 
@@ -39,7 +39,7 @@ class Described:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is known: ``"cucim"``, and for files ``"tiff"`` and the vendor's name."""
+        """What is known: ``"cucim"``, and for files ``"tiff"`` and the vendor's name or ``"dicom"``."""
         return self._facts.metadata()
 
     @property
@@ -103,13 +103,13 @@ class Described:
 
     @property
     def origin(self) -> list[float]:
-        """Zeros."""
-        return list(ORIGIN)
+        """Centre of the first pixel in the patient, in mm, where DICOM tells it, else zeros."""
+        return list(self._facts.origin)
 
     @property
     def direction(self) -> list[list[float]]:
-        """The identity."""
-        return [list(row) for row in DIRECTION]
+        """Columns are the directions of the axes in the patient, else of the identity."""
+        return [list(row) for row in self._facts.direction]
 
     @property
     def coord_sys(self) -> str:

@@ -48,6 +48,8 @@ class Facts:
         ImageDescription.
     formats
         Name of a format → what the file says in it.
+    origin, direction
+        Where the first pixel lies and the axes run in the patient, where that is known.
     """
 
     path: str
@@ -61,6 +63,8 @@ class Facts:
     associated: tuple[str, ...] = ()
     raw_metadata: str = ""
     formats: Mapping[str, Any] = field(default_factory=dict)
+    origin: Sequence[float] = ORIGIN
+    direction: Sequence[Sequence[float]] = DIRECTION
 
     def sizes(self, dims: str) -> list[int]:
         """Return the sizes along some axes; those that are not there are left out."""
@@ -110,6 +114,8 @@ class Facts:
             associated=(),
             raw_metadata="",
             formats={},
+            origin=ORIGIN,
+            direction=DIRECTION,
         )
 
     def metadata(self) -> dict[str, Any]:
@@ -125,8 +131,8 @@ class Facts:
             "channel_names": list(self.channel_names),
             "spacing": self.spacings(""),
             "spacing_units": self.units(""),
-            "origin": list(ORIGIN),
-            "direction": [list(row) for row in DIRECTION],
+            "origin": list(self.origin),
+            "direction": [list(row) for row in self.direction],
             "coord_sys": "LPS",
             "resolutions": {key: _listed(value) for key, value in self.resolutions.items()},
             "associated_images": list(self.associated),
@@ -144,8 +150,10 @@ def facts_of_image(image: Image, path: str) -> Facts:
     path
         As the caller gave it.
     """
-    others = {name: value for name, value in image.metadata.items() if name != "tiff"}
-    tiff = image.metadata.get("tiff")
+    metadata = image.metadata
+    tiff = metadata.pop("tiff", None)
+    others = _plain(metadata)
+    origin, direction = image.origin, image.direction
     return Facts(
         path=path,
         dims="YXC",
@@ -158,6 +166,8 @@ def facts_of_image(image: Image, path: str) -> Facts:
         associated=image.associated_images,
         raw_metadata=image.raw_metadata,
         formats=others if tiff is None else {"tiff": _tiff(tiff), **others},
+        origin=ORIGIN if origin is None else origin.tolist(),
+        direction=DIRECTION if direction is None else direction.tolist(),
     )
 
 
@@ -169,6 +179,15 @@ def _tiff(tags: Mapping[str, Any]) -> dict[str, Any]:
         "x_resolution": _resolution(tags.get("XResolution")),
         "y_resolution": _resolution(tags.get("YResolution")),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return metadata as JSON could hold it: bytes as hexadecimal digits."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def _resolution(value: Any) -> float:
