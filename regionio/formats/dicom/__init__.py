@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-from regionio._errors import UnsupportedFormatError
+from regionio._errors import RegionIOError, UnsupportedFormatError
 from regionio._index import ImageIndex, SceneInfo
 from regionio._interpretation import Interpretation
 from regionio.formats.dicom.collection import (
     Scene,
-    beginning_with,
     scene_infos,
     scene_number,
     scenes_of,
@@ -67,15 +67,19 @@ def read_index(
     IndexError, KeyError
         There is no such scene.
     """
-    name = folder or paths[0]
-    scenes = scenes_of(_images(paths, skip_others=bool(folder) and not asked_for))
-    if asked_for:
-        name = asked_for
-        scenes = beginning_with(scenes, asked_for)
+    name = asked_for or folder or paths[0]
+    images = _images(paths, skip_others=bool(folder) and not asked_for, asked_for=asked_for)
+    scenes = scenes_of(images, asked_for)
     number = scene_number(scenes, scene, name)
+    try:
+        index = _built(scenes[number], interpretation)
+    except RegionIOError as error:
+        asked = [file for file in scenes[number].files if file.path == asked_for]
+        if not asked or len(images) < 2:
+            raise
+        scenes[number] = Scene(scenes[number].kind, asked, name=scenes[number].name)
+        index = _alone(scenes[number], interpretation, error)
     chosen = scenes[number]
-    build = slide_index if chosen.kind == "slide" else volume_index
-    index = build(chosen, interpretation)
     infos = list(scene_infos(scenes))
     infos[number] = SceneInfo(chosen.name, None, index.shape, index.dims)
     return replace(
@@ -87,13 +91,32 @@ def read_index(
     )
 
 
+def _built(scene: Scene, interpretation: Interpretation) -> ImageIndex:
+    build = slide_index if scene.kind == "slide" else volume_index
+    return build(scene, interpretation)
+
+
+def _alone(scene: Scene, interpretation: Interpretation, error: RegionIOError) -> ImageIndex:
+    """Read the one file that the caller gave, where others beside it are damaged or do not fit."""
+    try:
+        index = _built(scene, interpretation)
+    except RegionIOError:
+        raise error from None
+    msg = f"{scene.files[0].path!r} is read without the files of its series beside it: {error}"
+    warnings.warn(msg, stacklevel=2)
+    return index
+
+
 def _described_by(scene: Scene) -> Instance:
     """Return the file whose attributes stand for the image: that of the largest level, or first."""
     return max(scene.instances, key=lambda instance: instance.matrix)
 
 
-def _images(paths: Sequence[str], *, skip_others: bool) -> list[Instance]:
-    """Read the headers of files, and refuse or leave out those that are no images."""
+def _images(paths: Sequence[str], *, skip_others: bool, asked_for: str) -> list[Instance]:
+    """Read the headers of files, and refuse or leave out those that are no images.
+
+    Beside a file that was asked for, damaged ones are left out too.
+    """
     instances: list[Instance] = []
     reasons: list[UnsupportedFormatError] = []
     for path in paths:
@@ -101,14 +124,20 @@ def _images(paths: Sequence[str], *, skip_others: bool) -> list[Instance]:
         try:
             header = read_header(storage)
             check_image(header)
-        except UnsupportedFormatError as error:
-            if not skip_others:
+            instance = Instance(header)
+            if asked_for:
+                instance.check()
+        except RegionIOError as error:
+            if asked_for and path != asked_for:
+                warnings.warn(f"left out beside {asked_for!r}: {error}", stacklevel=2)
+                continue
+            if not skip_others or not isinstance(error, UnsupportedFormatError):
                 raise
             reasons.append(error)
             continue
         finally:
             storage.close()
-        instances.append(Instance(header))
+        instances.append(instance)
     if not instances:
         raise reasons[0]
     return instances

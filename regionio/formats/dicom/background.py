@@ -25,6 +25,7 @@ LINEAR_SRGB = np.array(
     ]
 )
 WHITE_D50 = np.array([0.96422, 1.0, 0.82521])
+LINEAR_SRGB /= (LINEAR_SRGB @ WHITE_D50)[:, None]  # white is white in spite of rounded numbers
 
 
 def background_of(first: Instance, index: ImageIndex) -> tuple[float, ...]:
@@ -40,14 +41,14 @@ def background_of(first: Instance, index: ImageIndex) -> tuple[float, ...]:
     if index.samples != 3 or index.encodings[0].photometric == "ybr":
         return (0.0,)
     whitest = float(np.iinfo(index.dtype).max) if index.dtype.kind in "ui" else 255.0
-    stated = first.header.value("RecommendedAbsentPixelCIELabValue")
-    if stated is None or isinstance(stated, int) or len(stated) != 3:
+    stated = first.numbers("RecommendedAbsentPixelCIELabValue")
+    if len(stated) != 3:
         return (whitest,)
-    share = srgb_of_cielab([int(value) for value in stated])
+    share = srgb_of_cielab(stated)
     return tuple(np.rint(share * whitest).tolist())
 
 
-def srgb_of_cielab(encoded: Sequence[int]) -> NDArray[np.float64]:
+def srgb_of_cielab(encoded: Sequence[float]) -> NDArray[np.float64]:
     """Return sRGB from 0 to 1 of an encoded CIELab value.
 
     >>> srgb_of_cielab([65535, 32896, 32896])
@@ -60,5 +61,5 @@ def srgb_of_cielab(encoded: Sequence[int]) -> NDArray[np.float64]:
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * WHITE_D50
     linear = np.clip(LINEAR_SRGB @ xyz, 0, 1)
     gamma = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    srgb: NDArray[np.float64] = np.round(gamma, 3)
+    srgb: NDArray[np.float64] = np.round(gamma, 6)
     return srgb

@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from regionio._errors import UnsupportedFormatError
+from regionio._errors import RegionIOError
 from regionio._index import SceneInfo
 from regionio.formats.dicom.instance import Instance
+from regionio.formats.dicom.scale import shows_the_same
+from regionio.formats.dicom.tiles import path_names
 
-__all__ = ["Scene", "beginning_with", "scene_infos", "scene_number", "scenes_of"]
+__all__ = ["Scene", "scene_infos", "scene_number", "scenes_of"]
 
 
 @dataclass
@@ -40,32 +42,54 @@ class Scene:
         """SeriesInstanceUID."""
         return self.instances[0].series
 
+    @property
+    def files(self) -> tuple[Instance, ...]:
+        """All of its files."""
+        return (*self.instances, *self.associated.values())
 
-def scenes_of(instances: Sequence[Instance]) -> list[Scene]:
-    """Sort files into scenes, in the order of each scene's first file."""
+
+def scenes_of(instances: Sequence[Instance], asked_for: str = "") -> list[Scene]:
+    """Sort files into scenes, in the order of each scene's first file.
+
+    Parameters
+    ----------
+    instances
+        The files.
+    asked_for
+        Path of the one whose scene comes first; where it has copies, they are left out.
+    """
     found: dict[tuple[str, ...], Scene] = {}
     pictures: list[Instance] = []
-    seen: set[str] = set()
-    for instance in instances:
-        if instance.uid in seen:
-            warnings.warn(f"{instance.path!r} is a copy of another file: left out", stacklevel=2)
-            continue
-        seen.add(instance.uid)
+    for instance in _without_copies(instances, asked_for):
         if instance.is_slide and instance.associated is not None:
             pictures.append(instance)
             continue
         kind, key = _kind_and_key(instance)
         found.setdefault((kind, *key), Scene(kind, [])).instances.append(instance)
+    scenes = [part for scene in found.values() for part in _views(scene)]
     for picture in pictures:
-        slides = [s for s in found.values() if s.kind == "slide" and s.series == picture.series]
-        for scene in slides:
-            _attach(scene, picture)
+        slides = [s for s in scenes if s.kind == "slide" and s.series == picture.series]
+        slides = [slide for slide in slides if slide.instances[0].associated is None]
+        for slide in slides:
+            _attach(slide, picture)
         if not slides:
-            found["slide", picture.uid] = Scene("slide", [picture])
+            scenes.append(Scene("slide", [picture]))
     place = {instance.path: number for number, instance in enumerate(instances)}
-    scenes = sorted(found.values(), key=lambda scene: place[scene.instances[0].path])
+    scenes.sort(key=lambda scene: min(place[file.path] for file in scene.instances))
+    scenes.sort(key=lambda scene: all(file.path != asked_for for file in scene.files))
     _name(scenes)
     return scenes
+
+
+def _without_copies(instances: Sequence[Instance], asked_for: str) -> list[Instance]:
+    """Leave out files that have the SOPInstanceUID of another one, and warn of each."""
+    kept: dict[str, Instance] = {}
+    for instance in sorted(instances, key=lambda instance: instance.path != asked_for):
+        other = kept.setdefault(instance.uid, instance)
+        if other is not instance:
+            msg = f"{instance.path!r} is a copy of {other.path!r}: left out"
+            warnings.warn(msg, stacklevel=2)
+    return [instance for instance in instances if kept[instance.uid] is instance]
 
 
 def _kind_and_key(instance: Instance) -> tuple[str, tuple[str, ...]]:
@@ -74,6 +98,22 @@ def _kind_and_key(instance: Instance) -> tuple[str, tuple[str, ...]]:
     if instance.is_slice:
         return "slices", (instance.series,)
     return "frames", (instance.concatenation or instance.uid,)
+
+
+def _views(scene: Scene) -> list[Scene]:
+    """Part the files of a slide that show different parts of it, where no pyramid is stated."""
+    if scene.kind != "slide" or scene.instances[0].text("PyramidUID"):
+        return [scene]
+    views: list[Scene] = []
+    by_area = sorted(scene.instances, key=lambda i: i.matrix[0] * i.matrix[1], reverse=True)
+    for instance in by_area:
+        for view in views:
+            if shows_the_same(view.instances[0], instance):
+                view.instances.append(instance)
+                break
+        else:
+            views.append(Scene("slide", [instance]))
+    return views
 
 
 def _attach(scene: Scene, picture: Instance) -> None:
@@ -86,13 +126,16 @@ def _attach(scene: Scene, picture: Instance) -> None:
 
 
 def _name(scenes: Sequence[Scene]) -> None:
-    """Name scenes by their series, and by a file or a pyramid where a series has several."""
+    """Name scenes by their series, and by a pyramid or a file where a series has several."""
     series = [scene.series for scene in scenes]
-    for scene in scenes:
-        scene.name = scene.series
-        if not scene.series or series.count(scene.series) > 1:
-            first = scene.instances[0]
-            scene.name = first.pyramid if scene.kind == "slide" and first.pyramid else first.uid
+    pyramids = [scene.instances[0].pyramid for scene in scenes]
+    for scene, pyramid in zip(scenes, pyramids, strict=True):
+        if scene.series and series.count(scene.series) == 1:
+            scene.name = scene.series
+        elif scene.kind == "slide" and pyramid and pyramids.count(pyramid) == 1:
+            scene.name = pyramid
+        else:
+            scene.name = scene.instances[0].uid
 
 
 def scene_number(scenes: Sequence[Scene], scene: int | str, name: str) -> int:
@@ -123,31 +166,25 @@ def scene_infos(scenes: Sequence[Scene]) -> tuple[SceneInfo, ...]:
 
 
 def _info(scene: Scene) -> SceneInfo:
+    try:
+        sizes = _sizes(scene)
+    except RegionIOError:  # of a scene that nobody asked for
+        return SceneInfo(scene.name, None, (), "")
+    dims = "".join(axis for axis, size in sizes.items() if size > 1 or axis in "YX")
+    return SceneInfo(scene.name, None, tuple(sizes[axis] for axis in dims), dims)
+
+
+def _sizes(scene: Scene) -> dict[str, int]:
+    """Return the size of a scene along each axis."""
     first = scene.instances[0]
-    width, height = first.matrix
-    depth = 1
+    depth, channels = 1, first.header.number("SamplesPerPixel", 1)
     if scene.kind == "slices":
         depth = len(scene.instances)
     elif scene.kind == "frames":
         depth = sum(instance.frames for instance in scene.instances)
     else:
-        width, height = max(instance.matrix for instance in scene.instances)
-    sizes = {"Z": depth, "Y": height, "X": width, "C": first.header.number("SamplesPerPixel", 1)}
-    dims = "".join(axis for axis, size in sizes.items() if size > 1 or axis in "YX")
-    return SceneInfo(scene.name, None, tuple(sizes[axis] for axis in dims), dims)
-
-
-def beginning_with(scenes: Sequence[Scene], path: str) -> list[Scene]:
-    """Return scenes, the one that a file belongs to before the others.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        It belongs to none.
-    """
-    for number, scene in enumerate(scenes):
-        inside = (*scene.instances, *scene.associated.values())
-        if any(instance.path == path for instance in inside):
-            return [scene, *scenes[:number], *scenes[number + 1 :]]
-    msg = f"{path!r} is a copy of another file of its folder; open that one"
-    raise UnsupportedFormatError(msg)
+        first = max(scene.instances, key=lambda instance: instance.matrix)
+        depth = first.header.number("TotalPixelMatrixFocalPlanes", 1)
+        channels *= len(path_names(first))
+    width, height = first.matrix
+    return {"Z": depth, "Y": height, "X": width, "C": channels}

@@ -6,7 +6,7 @@ Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.16.2.2 (frame content), C.7.6.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio.formats.dicom.groups import PerFrameGroups
-from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header
+from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 
 __all__ = ["FrameGeometry", "frames_of", "geometric_order"]
 
@@ -24,8 +24,18 @@ STACK, TEMPORAL_POSITION = 0x00209056, 0x00209128
 POSITION, ORIENTATION, PIXEL_SPACING = 0x00200032, 0x00200037, 0x00280030
 
 SAME_DIRECTION = 1e-4
+SAME_SIZE = 1e-3
+"""Share by which sizes of pixels may differ and still be one."""
+
+DECIMALS = 9
+"""Of mm: what is beyond comes of adding decimals in binary."""
+
 UNEVEN = 0.01
 """Share by which distances of neighbouring slices may differ and still be one spacing."""
+
+AXIAL = [1, 0, 0, 0, 1, 0]
+SAME_PLACE = 1e-3
+"""mm by which two statements of one position may differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +50,22 @@ class FrameGeometry:
         ``float64[6]``, directions of rows and columns; None where unknown or not the same for all.
     numbers
         Ways in which the file numbers frames, best first: each a list of one tuple a frame.
-    stacks
-        Number of stacks and of points in time among the frames.
+    stacks, moments
+        The stacks and the points in time that frames are said to belong to.
     has_orientations
         Whether every frame has an orientation, be it the same or not.
-    pixel_spacing
-        mm from row to row and from column to column by the functional groups of single frames;
-        None where there is none, or not the same for all.
+    pixel_spacings
+        ``float64[k, 2]``, mm from row to row and from column to column: all pairs that frames
+        state.
     """
 
     position: NDArray[np.float64] | None
     orientation: NDArray[np.float64] | None
     numbers: tuple[list[tuple[float, ...]], ...]
-    stacks: int
+    stacks: frozenset[Any] = frozenset()
+    moments: frozenset[Any] = frozenset()
     has_orientations: bool = False
-    pixel_spacing: tuple[float, float] | None = None
+    pixel_spacings: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
     @classmethod
     def joined(cls, parts: Sequence[FrameGeometry]) -> FrameGeometry:
@@ -72,10 +83,24 @@ class FrameGeometry:
             np.concatenate(positions) if len(positions) == len(parts) else None,
             orientation,
             tuple(list(chain(*(part.numbers[kind] for part in parts))) for kind in range(kinds)),
-            max(part.stacks for part in parts),
+            frozenset().union(*(part.stacks for part in parts)),
+            frozenset().union(*(part.moments for part in parts)),
             everywhere,
-            parts[0].pixel_spacing if len({part.pixel_spacing for part in parts}) == 1 else None,
+            np.unique(np.concatenate([part.pixel_spacings for part in parts]), axis=0),
         )
+
+    @property
+    def has_one_spacing(self) -> bool:
+        """Whether pixels are of one size in all frames, as far as the files state it."""
+        if len(self.pixel_spacings) == 0:
+            return True
+        difference: NDArray[np.float64] = np.ptp(self.pixel_spacings, axis=0)
+        return bool((difference <= SAME_SIZE * self.pixel_spacings[0]).all())
+
+    @property
+    def is_one_stack(self) -> bool:
+        """Whether no two frames are said to be of different stacks or points in time."""
+        return len(self.stacks) < 2 and len(self.moments) < 2
 
     @cached_property
     def is_distinct(self) -> bool:
@@ -83,20 +108,19 @@ class FrameGeometry:
         distance = self.distance
         return distance is not None and len(np.unique(np.round(distance, 4))) == len(distance)
 
-    @property
-    def is_monotonic(self) -> bool:
-        """Whether positions rise or fall throughout, in stored order."""
+    def rises_or_falls(self, order: NDArray[np.int64]) -> bool:
+        """Return whether positions rise throughout in some order, or fall throughout."""
         distance = self.distance
-        return distance is not None and _is_monotonic(distance)
+        return distance is not None and _is_monotonic(distance[order])
 
     def step(self, order: NDArray[np.int64]) -> float | None:
         """Return mm from frame to frame in some order, None where it is not known or not even."""
         if self.position is None or self.orientation is None or len(order) < 2:
             return None
         steps = np.diff(self.position[order], axis=0)
-        middle = np.median(steps, axis=0)
-        length = float(np.linalg.norm(middle))
-        even = bool((np.linalg.norm(steps - middle, axis=1) <= UNEVEN * length).all())
+        mean = np.mean(steps, axis=0)
+        length = round(float(np.linalg.norm(mean)), DECIMALS)
+        even = bool((np.linalg.norm(steps - mean, axis=1) <= UNEVEN * length).all())
         return length if length > 0 and even else None
 
     @property
@@ -127,26 +151,32 @@ def frames_of(header: Header, count: int) -> FrameGeometry:
     count
         Number of its frames.
     """
-    found = _values(header, count)
-    position = _complete(found[POSITION], 3)
-    orientations = _complete(found[ORIENTATION], 6)
+    with parsing(header.path):
+        found = _values(header, count)
+        position = _complete(found[POSITION], 3)
+        orientations = _complete(found[ORIENTATION], 6)
+        spacings = _complete(found[PIXEL_SPACING], 2)
+        numbers = [
+            [tuple(float(part) for part in value) for value in found[tag]]
+            for tag in (DIMENSION_INDICES, IN_STACK_POSITION)
+            if found[tag] and None not in found[tag]
+        ]
+    stacks, moments = (
+        frozenset(tuple(value) for value in found[tag] if value is not None)
+        for tag in (STACK, TEMPORAL_POSITION)
+    )
     orientation = None
     if orientations is not None and _alike(orientations):
         orientation = orientations[0]
-    moments = {tuple(v) for tag in (STACK, TEMPORAL_POSITION) for v in found[tag] if v is not None}
-    kinds = sum(any(v is not None for v in found[tag]) for tag in (STACK, TEMPORAL_POSITION))
-    numbers = [
-        [tuple(value) for value in found[tag]]
-        for tag in (DIMENSION_INDICES, IN_STACK_POSITION)
-        if found[tag] and None not in found[tag]
-    ]
-    stacks = max(1, len(moments) - kinds + 1)
-    spacings = _complete(found[PIXEL_SPACING], 2)
-    spacing = None
-    if spacings is not None and (spacings == spacings[0]).all():
-        spacing = float(spacings[0, 0]), float(spacings[0, 1])
-    everywhere = orientations is not None
-    return FrameGeometry(position, orientation, tuple(numbers), stacks, everywhere, spacing)
+    return FrameGeometry(
+        position,
+        orientation,
+        tuple(numbers),
+        stacks,
+        moments,
+        orientations is not None,
+        np.zeros((0, 2)) if spacings is None else np.unique(spacings, axis=0),
+    )
 
 
 _TAGS = (DIMENSION_INDICES, IN_STACK_POSITION, STACK, TEMPORAL_POSITION, POSITION, PIXEL_SPACING)
@@ -161,12 +191,14 @@ def _values(header: Header, count: int) -> dict[int, list[Any]]:
         ORIENTATION: _sequence_value(
             shared[0], "PlaneOrientationSequence", "ImageOrientationPatient"
         ),
+        PIXEL_SPACING: _sequence_value(shared[0], "PixelMeasuresSequence", "PixelSpacing"),
     }
     if count == 1:
         common[POSITION] = common[POSITION] or _floats(dataset.get("ImagePositionPatient"))
     common[ORIENTATION] = common[ORIENTATION] or _floats(dataset.get("ImageOrientationPatient"))
+    common[PIXEL_SPACING] = common[PIXEL_SPACING] or _floats(dataset.get("PixelSpacing"))
     if count > 1 and dataset.get("GridFrameOffsetVector") and dataset.get("ImagePositionPatient"):
-        return _dose_grid(header, count, common[ORIENTATION])
+        return _dose_grid(header, count, common)
     found: dict[int, list[Any]] = {tag: [None] * count for tag in (*_TAGS, ORIENTATION)}
     if PER_FRAME_GROUPS in header.elements:
         found = PerFrameGroups(header, count).values((*_TAGS, ORIENTATION))
@@ -175,19 +207,26 @@ def _values(header: Header, count: int) -> dict[int, list[Any]]:
     return found
 
 
-def _dose_grid(header: Header, count: int, orientation: list[float] | None) -> dict[int, list[Any]]:
+def _dose_grid(
+    header: Header, count: int, common: dict[int, list[float] | None]
+) -> dict[int, list[Any]]:
     """Return the positions of the planes of a dose, stated as distances from the first.
 
-    Source: PS3.3, C.8.8.3.2: from a vector that begins with 0, other ones are z coordinates.
+    Source: PS3.3, C.8.8.3.2: distances from the first plane begin with 0; else they are z
+    coordinates of axial planes, and begin with that of the first plane.
     """
     found: dict[int, list[Any]] = {tag: [None] * count for tag in (*_TAGS, ORIENTATION)}
-    offsets = _floats(header.dataset.get("GridFrameOffsetVector")) or []
-    first = _floats(header.dataset.get("ImagePositionPatient")) or []
-    if orientation is None or len(orientation) != 6 or len(first) != 3 or len(offsets) != count:
+    found[PIXEL_SPACING] = [common[PIXEL_SPACING]] * count
+    offsets = _floats(header.dataset.GridFrameOffsetVector) or []
+    first = _floats(header.dataset.ImagePositionPatient) or []
+    orientation = common[ORIENTATION] or []
+    if len(orientation) != 6 or len(first) != 3 or len(offsets) != count:
         return found
-    normal = np.cross(orientation[:3], orientation[3:])
     if offsets[0] != 0:
+        if orientation != AXIAL or abs(offsets[0] - first[2]) > SAME_PLACE:
+            return found
         offsets = [offset - offsets[0] for offset in offsets]
+    normal = np.cross(orientation[:3], orientation[3:])
     found[POSITION] = [(np.array(first) + offset * normal).tolist() for offset in offsets]
     found[ORIENTATION] = [orientation] * count
     return found
@@ -199,14 +238,16 @@ def _sequence_value(group: Any, sequence: str, keyword: str) -> list[float] | No
 
 
 def _floats(values: Any) -> list[float] | None:
-    return None if values is None or values == "" else [float(value) for value in values]
+    if values is None or values == "":
+        return None
+    return [float(value) for value in (values if isinstance(values, Sequence) else [values])]
 
 
 def _complete(values: Sequence[Any], length: int) -> NDArray[np.float64] | None:
     """Return an array of values that all frames have."""
     if not values or any(value is None or len(value) != length for value in values):
         return None
-    array = np.array(values, dtype=np.float64)
+    array = np.array([[float(part) for part in value] for value in values])
     return array if np.isfinite(array).all() else None
 
 
@@ -223,7 +264,7 @@ def geometric_order(geometry: FrameGeometry) -> NDArray[np.int64] | None:
         not distinct, or frames are of several stacks or moments.
     """
     distance = geometry.distance
-    if geometry.stacks > 1 or distance is None or not geometry.is_distinct:
+    if not geometry.is_one_stack or distance is None or not geometry.is_distinct:
         return None
     for numbers in geometry.numbers:
         ranked = sorted(range(len(numbers)), key=numbers.__getitem__)

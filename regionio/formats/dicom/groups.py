@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError
-from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header
+from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 from regionio.formats.dicom.stream import ITEM, UNDEFINED, Element, ElementStream
 
 __all__ = ["PerFrameGroups"]
@@ -111,20 +111,23 @@ class PerFrameGroups:
             raise CorruptFileError(msg)
         return found
 
-    def tile_positions(self) -> NDArray[np.int64]:
+    def tile_positions(self) -> NDArray[np.int64] | None:
         """Return the places of tiles in the total pixel matrix.
 
         Returns
         -------
         ndarray
-            ``int64[frames, 2]``, (y, x) of each tile's first pixel, counted from 0.
+            ``int64[frames, 2]``, (y, x) of each tile's first pixel, counted from 0; None where no
+            frame says where it lies.
 
         Raises
         ------
         CorruptFileError
-            A frame has none.
+            Some frames say it, and one does not.
         """
         found = self.searched((ROW_POSITION, COLUMN_POSITION))
+        if not any(value for values in found.values() for value in values):
+            return None
         placed = []
         for tag in (ROW_POSITION, COLUMN_POSITION):
             values = found[tag]
@@ -136,7 +139,8 @@ class PerFrameGroups:
                 )
                 raise CorruptFileError(msg)
             placed.append([value[0] for value in values])
-        return np.array(placed, dtype=np.int64).T - 1
+        with parsing(self._header.path):
+            return np.array(placed, dtype=np.int64).T - 1
 
     def searched(self, tags: Iterable[int]) -> dict[int, list[Any]]:
         """Return the same as `values`, looked for by their bytes, a hundred times as fast.

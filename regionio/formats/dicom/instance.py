@@ -6,16 +6,19 @@ microscopy image), C.8.12.6 (plane position, slide).
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header
+from regionio._errors import CorruptFileError
+from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 
-__all__ = ["SLIDE_CLASS", "Instance"]
+__all__ = ["SHARED_GROUPS", "SLIDE_CLASS", "Instance"]
 
 SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"
+SHARED_GROUPS = "SharedFunctionalGroupsSequence"
 ASSOCIATED = {
     "LABEL": "label",
     "OVERVIEW": "macro",
@@ -142,6 +145,16 @@ class Instance:
         except ValueError:
             return float("inf")
 
+    def check(self) -> None:
+        """Raise where what sorts it among other files can't be parsed.
+
+        Raises
+        ------
+        CorruptFileError
+            An attribute is missing or damaged.
+        """
+        _ = self.matrix, self.size, self.frames, self.associated
+
     def text(self, keyword: str) -> str:
         """Return an attribute as text, empty where it is missing."""
         value = self.header.value(keyword)
@@ -150,12 +163,59 @@ class Instance:
     def texts(self, keyword: str) -> list[str]:
         """Return the values of an attribute as texts."""
         value = self.header.value(keyword)
-        if value is None or isinstance(value, str):
+        if value is None or isinstance(value, str | int | float):
             return [str(value)] if value else []
-        return [str(part) for part in value]
+        with parsing(self.path):
+            return [str(part) for part in value]
 
     def group_item(self, sequence: str) -> Any | None:
         """Return the first item of a sequence of the shared functional groups."""
-        shared = self.header.value("SharedFunctionalGroupsSequence")
-        items = shared[0].get(sequence) if shared else None
-        return items[0] if items else None
+        items = self.nested(SHARED_GROUPS, sequence)
+        with parsing(self.path):
+            return items[0] if items else None
+
+    def nested(self, *keywords: str) -> Any:
+        """Return an attribute that stands in the first items of sequences, None if it is missing.
+
+        Parameters
+        ----------
+        keywords
+            Of each sequence, from the outermost on, and of the attribute.
+
+        Raises
+        ------
+        CorruptFileError
+            Something on the way can't be parsed.
+        """
+        with parsing(self.path):
+            found: Any = self.header.dataset
+            for keyword in keywords[:-1]:
+                items = found.get(keyword)
+                if not items:
+                    return None
+                found = items[0]
+            return found.get(keywords[-1])
+
+    def numbers(self, *keywords: str) -> list[float]:
+        """Return the numbers of an attribute as `nested` finds it, none where it is missing.
+
+        Raises
+        ------
+        CorruptFileError
+            They are no finite numbers.
+        """
+        value = self.nested(*keywords)
+        if value is None or value == "":
+            return []
+        values = [value] if isinstance(value, str | int | float) else value
+        with parsing(self.path):
+            numbers = [float(part) for part in values]
+        if not all(map(math.isfinite, numbers)):
+            msg = f"{self.path!r}: {keywords[-1]} is {value!r}, finite numbers were expected"
+            raise CorruptFileError(msg)
+        return numbers
+
+    def items(self, keyword: str) -> list[Any]:
+        """Return the items of a sequence, none where it is missing."""
+        with parsing(self.path):
+            return list(self.header.dataset.get(keyword) or [])

@@ -78,7 +78,7 @@ def mammography_of(header: Header, dicom: dict[str, Any]) -> dict[str, Any] | No
     None
         For anything else.
     """
-    if dicom.get("SOPClassUID") not in CLASSES and dicom.get("Modality") != "MG":
+    if str(dicom.get("SOPClassUID")) not in CLASSES and dicom.get("Modality") != "MG":
         return None
     groups = [dicom, *_nested(dicom.get("SharedFunctionalGroupsSequence"))]
     modifiers = _modifiers(groups)

@@ -39,13 +39,15 @@ def tile_ranges(header: Header, count: int) -> tuple[NDArray[np.int64], NDArray[
     [head] = storage.read([0], [min(HEAD_BYTES, storage.identity.size)], FetchCount())
     if not is_tiff(bytes(head)):
         return None
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffPage
 
     shape = header.number("Rows"), header.number("Columns")
     try:
         check_directories(storage, ndpi=False)
         with storage.view() as view, parsing(header.path), TiffFile(view) as tiff:
             for page in tiff.pages:
+                if not isinstance(page, TiffPage):
+                    continue
                 found = (page.tilelength, page.tilewidth), len(page.dataoffsets)
                 if found == (shape, count):
                     offsets, sizes = page.dataoffsets, page.databytecounts

@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio.formats.dicom.groups import PerFrameGroups
-from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header
-from regionio.formats.dicom.instance import Instance
-from regionio.formats.dicom.parts import Columns, joined
+from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
+from regionio.formats.dicom.instance import SHARED_GROUPS, Instance
 
-__all__ = ["TileRun", "micrometers", "tile_run"]
+__all__ = ["Places", "joined_places", "path_names", "stated_places"]
 
 PATH_IDENTIFIER, SEGMENT_NUMBER, FOCUS = 0x00480106, 0x0062000B, 0x0040074A
 FULL, SPARSE = "TILED_FULL", "TILED_SPARSE"
+FOCUS_DECIMALS = 4
+"""Of µm along the optical axis: what differs by less is one focal plane."""
 
 
 @dataclass(frozen=True, eq=False)
-class TileRun:
-    """The frames of one file, or of the parts of a concatenation.
+class Places:
+    """Where the frames of a file lie, or those of the parts of a concatenation.
 
     Parameters
     ----------
-    columns
-        Of all frames.
     paths
         Names of optical paths or segments, in order.
     path, focus
@@ -41,122 +40,166 @@ class TileRun:
         ``int64[n, 2]``, (y, x) of each frame's first pixel.
     """
 
-    columns: Columns
     paths: tuple[str, ...]
     path: NDArray[np.int64]
     focus: NDArray[np.float64]
     position: NDArray[np.int64]
 
 
-def tile_run(
-    instances: Sequence[Instance], headers: Sequence[Header], columns: Sequence[Columns]
-) -> TileRun:
-    """Find out where frames lie.
+def stated_places(file: Instance, header: Header, count: int) -> Places | None:
+    """Return where a file says that its frames lie, None if they follow the standard's order.
 
     Parameters
     ----------
-    instances
-        A file, or the parts of a concatenation in order.
-    headers, columns
-        Of each.
+    file
+        The file.
+    header
+        Its header, open.
+    count
+        Number of frames.
 
     Raises
     ------
     CorruptFileError
-        Frames are missing, or do not say where they lie.
+        Some frames do not say where they lie, or none does and all should.
     """
-    first = instances[0]
-    paths = _paths(first)
-    everything = joined(columns)
-    organization = first.text("DimensionOrganizationType")
-    placed = PER_FRAME_GROUPS in headers[0].elements and organization != FULL
-    if not placed:
-        return _full_run(first, everything, paths, stated=organization == FULL)
-    found = [_placed(header, len(part)) for header, part in zip(headers, columns, strict=True)]
-    position = np.concatenate([place for place, _, _ in found])
-    names = [name for _, names, _ in found for name in names]
-    focus = np.concatenate([focus for _, _, focus in found])
-    known = {name: number for number, name in enumerate(paths)}
-    for name in names:
-        known.setdefault(name, len(known))
-    if not any(names):
-        known, names = {paths[0]: 0}, [paths[0]] * len(names)
-    path = np.array([known[name] for name in names], dtype=np.int64)
-    return TileRun(everything, tuple(known), path, focus, position)
+    organization = file.text("DimensionOrganizationType")
+    if organization == FULL:
+        return None
+    groups = PerFrameGroups(header, count) if PER_FRAME_GROUPS in header.elements else None
+    position = None if groups is None else groups.tile_positions()
+    if groups is None or position is None:
+        alone = count == 1 and all(a >= b for a, b in zip(file.size, file.matrix, strict=True))
+        if organization == SPARSE and not alone:
+            msg = f"{file.path!r} is {SPARSE}, but its frames have no position in the total pixel matrix"
+            raise CorruptFileError(msg)
+        return None
+    found = groups.searched((PATH_IDENTIFIER, SEGMENT_NUMBER, FOCUS))
+    names = _of_every_frame(file, found[PATH_IDENTIFIER], "optical path")
+    names = names or _of_every_frame(file, found[SEGMENT_NUMBER], "segment")
+    focus = _of_every_frame(file, found[FOCUS], "position along the optical axis")
+    known = path_names(file)
+    known = tuple(dict.fromkeys((*known, *map(str, names)))) if names else known[:1]
+    number = {name: place for place, name in enumerate(known)}
+    path = np.array([number[str(name)] for name in names] or [0] * count, dtype=np.int64)
+    with parsing(file.path):
+        microns = np.array(focus or [_focus(file)] * count, dtype=np.float64)
+    if not np.isfinite(microns).all():
+        msg = f"{file.path!r}: a frame's position along the optical axis is no finite number"
+        raise CorruptFileError(msg)
+    return Places(known, path, np.round(microns, FOCUS_DECIMALS), position)
 
 
-def _full_run(
-    first: Instance, columns: Columns, paths: tuple[str, ...], *, stated: bool
-) -> TileRun:
+def _of_every_frame(file: Instance, values: Sequence[Any], what: str) -> list[Any]:
+    """Return the first value of every frame, none at all where no frame has any."""
+    missing = next((number for number, value in enumerate(values) if not value), None)
+    if missing is None:
+        return [value[0] for value in values]
+    if any(values):
+        msg = f"{file.path!r}: frame {missing + 1} has no {what}, unlike others"
+        raise CorruptFileError(msg)
+    return []
+
+
+def joined_places(group: Sequence[Instance], stated: Sequence[Places | None], count: int) -> Places:
+    """Return where the frames of a file lie, or those of all parts of a concatenation.
+
+    Parameters
+    ----------
+    group
+        The file, or the parts in order.
+    stated
+        `stated_places` of each.
+    count
+        Number of frames of all of them.
+
+    Raises
+    ------
+    CorruptFileError
+        There are not as many frames as there are places.
+    """
+    places = [part for part in stated if part is not None]
+    if not places:
+        return _full_places(group[0], count)
+    if len(places) < len(stated):
+        first = group[stated.index(None)]
+        msg = f"{first.path!r} does not say where its frames lie, unlike the other parts"
+        raise CorruptFileError(msg)
+    if len(places) == 1:
+        return places[0]
+    paths = tuple(dict.fromkeys(name for part in places for name in part.paths))
+    number = {name: place for place, name in enumerate(paths)}
+    path = [np.array([number[name] for name in part.paths])[part.path] for part in places]
+    return Places(
+        paths,
+        np.concatenate(path),
+        np.concatenate([part.focus for part in places]),
+        np.concatenate([part.position for part in places]),
+    )
+
+
+def _full_places(first: Instance, count: int) -> Places:
     """Place frames that follow each other in the standard's order."""
     (width, height), (tile_width, tile_height) = first.matrix, first.size
     down, across = -(-height // tile_height), -(-width // tile_width)
     planes = first.header.number("TotalPixelMatrixFocalPlanes", 1)
+    paths = path_names(first)
     needed = down * across * planes * len(paths)
-    if len(columns) != needed and len(columns) == down * across * planes:
+    if count != needed and count == down * across * planes:
         paths = paths[:1]  # other files hold the other paths
-        needed = down * across * planes
-    if len(columns) != needed:
-        how = "they are TILED_FULL" if stated else "it does not say where each of them lies"
+        needed = count
+    if count != needed:
+        stated = first.text("DimensionOrganizationType") == FULL
+        how = f"they are {FULL}" if stated else "it does not say where each of them lies"
         msg = (
             f"{first.path!r}: {width}×{height} pixels in tiles of {tile_width}×{tile_height}, "
             f"{planes} focal planes and {len(paths)} optical paths make {needed} frames, but there "
-            f"are {len(columns)}, and {how}: a part is missing, or the file is damaged"
+            f"are {count}, and {how}: a part is missing, or the file is damaged"
         )
         raise CorruptFileError(msg)
     path, plane, row, column = np.indices((len(paths), planes, down, across)).reshape(4, -1)
     position = np.stack([row * tile_height, column * tile_width], axis=1)
-    focus = (_focus(first) + plane * _focal_step(first)).astype(np.float64)
-    return TileRun(columns, paths, path, focus, position)
+    focus = np.round(_focus(first) + plane * _focal_step(first), FOCUS_DECIMALS)
+    return Places(paths, path, focus.astype(np.float64), position)
 
 
-def _placed(header: Header, count: int) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64]]:
-    """Return position, name of optical path or segment, and focus of every frame."""
-    groups = PerFrameGroups(header, count)
-    position = groups.tile_positions()
-    values = groups.searched((PATH_IDENTIFIER, SEGMENT_NUMBER, FOCUS))
-    names = values[PATH_IDENTIFIER]
-    if all(name is None for name in names):
-        names = values[SEGMENT_NUMBER]
-    texts = ["" if name is None else str(name[0]) for name in names]
-    focus = [0.0 if value is None else float(value[0]) for value in values[FOCUS]]
-    if not np.isfinite(focus).all():
-        msg = f"{header.path!r}: a frame's position along the optical axis is no finite number"
-        raise CorruptFileError(msg)
-    return position, texts, np.round(np.array(focus), 4)
+def path_names(file: Instance) -> tuple[str, ...]:
+    """Return the identifiers of the optical paths or segments that a file has, at least one.
 
-
-def _paths(instance: Instance) -> tuple[str, ...]:
-    """Return the identifiers of the optical paths or segments that a file names, at least one."""
-    items = instance.header.value("OpticalPathSequence")
-    keyword = "OpticalPathIdentifier"
-    if not items and instance.text("SegmentationType") not in {"", "LABELMAP"}:
-        items, keyword = instance.header.value("SegmentSequence"), "SegmentNumber"
-    names = [str(item.get(keyword, number)) for number, item in enumerate(items or [])]
+    What is said of all frames together goes before what the file describes.
+    """
+    for sequence, keyword in (
+        ("OpticalPathIdentificationSequence", "OpticalPathIdentifier"),
+        ("SegmentIdentificationSequence", "ReferencedSegmentNumber"),
+    ):
+        shared = file.nested(SHARED_GROUPS, sequence, keyword)
+        if shared not in {None, ""}:
+            return (str(shared),)
+    items, keyword = file.items("OpticalPathSequence"), "OpticalPathIdentifier"
+    if not items and file.text("SegmentationType") not in {"", "LABELMAP"}:
+        items, keyword = file.items("SegmentSequence"), "SegmentNumber"
+    with parsing(file.path):
+        names = [str(item.get(keyword, number)) for number, item in enumerate(items)]
     if len(set(names)) < len(names):
-        msg = f"{instance.path!r}: two optical paths have one identifier: {names}"
+        msg = f"{file.path!r}: two optical paths have one identifier: {names}"
         raise UnsupportedFormatError(msg)
     return tuple(names) or ("",)
 
 
-def _focus(instance: Instance) -> float:
+def _focus(file: Instance) -> float:
     """Return the position of the first focal plane in µm, 0 where it is not told."""
-    item = instance.group_item("PlanePositionSlideSequence")
-    value: Any = item.get("ZOffsetInSlideCoordinateSystem") if item is not None else None
-    return 0.0 if value is None else round(float(value), 4)
+    keyword = "ZOffsetInSlideCoordinateSystem"
+    for place in (
+        ("TotalPixelMatrixOriginSequence", keyword),
+        (SHARED_GROUPS, "PlanePositionSlideSequence", keyword),
+    ):
+        values = file.numbers(*place)
+        if values:
+            return values[0]
+    return 0.0
 
 
-def _focal_step(instance: Instance) -> float:
+def _focal_step(file: Instance) -> float:
     """Return the distance of focal planes in µm; 1 where it is not told, to keep them apart."""
-    measures = instance.group_item("PixelMeasuresSequence")
-    value = measures.get("SpacingBetweenSlices") if measures is not None else None
-    return micrometers(float(value)) if value else 1.0
-
-
-def micrometers(millimeters: float) -> float:
-    """Return µm of mm without the noise of the multiplication.
-
-    >>> micrometers(0.016783)
-    16.783
-    """
-    return float(f"{millimeters * 1000:.12g}")
+    values = file.numbers(SHARED_GROUPS, "PixelMeasuresSequence", "SpacingBetweenSlices")
+    return values[0] * 1000 if values and values[0] else 1.0

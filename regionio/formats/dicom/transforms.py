@@ -31,7 +31,7 @@ __all__ = ["transforms_of"]
 
 INTERCEPT, SLOPE = 0x00281052, 0x00281053
 CENTER, WIDTH, EXPLANATION, FUNCTION = 0x00281050, 0x00281051, 0x00281055, 0x00281056
-VOI_TABLES = 0x00283010
+TABLES = 0x00283010
 KEYWORDS = {
     INTERCEPT: ("PixelValueTransformationSequence", "RescaleIntercept"),
     SLOPE: ("PixelValueTransformationSequence", "RescaleSlope"),
@@ -42,6 +42,9 @@ KEYWORDS = {
 }
 """Tag → the shared functional group that may hold it, and its keyword."""
 
+TEXTS = (EXPLANATION, FUNCTION)
+
+COLORS = ("Red", "Green", "Blue")
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -97,19 +100,40 @@ def _color(header: Header, encoding: Encoding, display: str | None) -> Transform
 
 
 def _palette(header: Header, display: str) -> PaletteTransform:
-    """Return the palette, as pydicom reads it, segments and all."""
+    with parsing(header.path):
+        count, first, bits = header.dataset.RedPaletteColorLookupTableDescriptor
+        count = int(count) or 2**16
+        colors = np.stack([_entries(header, color, count) for color in COLORS], axis=1)
+    # entries of 8 bits may stand in words of 16
+    bits = 8 if bits == 8 else 8 * colors.itemsize
+    target = np.dtype(display)
+    share = np.minimum(colors / float(2**bits - 1), 1)
+    scaled = np.rint(share * np.iinfo(target).max).astype(target)
+    return PaletteTransform(int(first), np.ascontiguousarray(scaled))
+
+
+def _entries(header: Header, color: str, count: int) -> NDArray[Any]:
+    """Return one colour's entries of a palette."""
+    data = header.dataset.get(f"{color}PaletteColorLookupTableData")
+    if data is None:
+        return _expanded_entries(header, color, count)
+    wide = len(data) >= 2 * count
+    values = np.frombuffer(data, header.stream.order + "u2" if wide else "u1")
+    _check_length(header, len(values), count)
+    return values[:count]
+
+
+def _expanded_entries(header: Header, color: str, count: int) -> NDArray[Any]:
+    """Return the entries that pydicom makes of a segmented palette."""
     from pydicom.pixels.processing import apply_color_lut
 
-    with parsing(header.path):
-        count, first, _ = header.dataset.RedPaletteColorLookupTableDescriptor
-        entries = np.arange(count or 2**16) + first
-        colors = apply_color_lut(entries[None], header.dataset)[0]
-    scaled = ColorTransform(8 * colors.itemsize, display)
-    target = np.dtype(display)
-    if colors.dtype != target:
-        share = colors / float(2**scaled.bits - 1)
-        colors = np.rint(share * np.iinfo(target).max).astype(target)
-    return PaletteTransform(int(first), np.ascontiguousarray(colors[:, :3]))
+    _, first, bits = header.dataset.RedPaletteColorLookupTableDescriptor
+    if bits == 8 and count > 2**8:
+        msg = f"{header.path!r} has a segmented palette of {count} entries of 8 bits, which is not supported"
+        raise UnsupportedFormatError(msg)
+    entries = np.arange(count) + int(first)
+    colors: NDArray[Any] = apply_color_lut(entries[None], header.dataset)[0]
+    return colors[:, COLORS.index(color)]
 
 
 def _gray(
@@ -121,18 +145,19 @@ def _gray(
 ) -> list[tuple[NDArray[np.int64], Transform]]:
     lowest, highest = _stored_range(header, encoding)
     found = _values(header, count, display is not None)
-    tables = _voi_tables(header) if display is not None else []
+    tables = None if display is None else _VoiTables(header, found.pop(TABLES))
     modality_table = _modality_table(header)
     inverted = encoding.photometric == "miniswhite"
     made: dict[Any, tuple[Transform, list[int]]] = {}
     for number in range(count):
         own = {tag: values[number] for tag, values in found.items()}
-        key = repr(own)
+        own_tables = [] if tables is None else tables.of_frame(number)
+        key = repr(own), id(own_tables) if own_tables else 0
         if key not in made:
             modality = modality_table or _rescale(own)
             window = None
             if display is not None:
-                window = _window(header.path, own, tables, interpretation.window)
+                window = _window(header.path, own, own_tables, interpretation.window)
             if display is not None and window is None and not np.isfinite(lowest + highest):
                 msg = f"{header.path!r} states no window for its {encoding.dtype} values: give window="
                 raise ValueError(msg)
@@ -157,22 +182,35 @@ def _stored_range(header: Header, encoding: Encoding) -> tuple[float, float]:
 
 
 def _values(header: Header, count: int, windows: bool) -> dict[int, list[Any]]:  # noqa: FBT001
-    """Return what each frame says: its own groups, else the shared ones, else the whole file."""
+    """Return what each frame says: its own groups, else the shared ones, else the whole file.
+
+    Raises
+    ------
+    CorruptFileError
+        A number is none, or not finite.
+    """
     tags = [INTERCEPT, SLOPE]
     if windows:
-        tags += [CENTER, WIDTH, EXPLANATION, FUNCTION]
+        tags += [CENTER, WIDTH, EXPLANATION, FUNCTION, TABLES]
     found: dict[int, list[Any]] = {tag: [None] * count for tag in tags}
     if PER_FRAME_GROUPS in header.elements:
-        asked = (*tags, VOI_TABLES) if windows else tags
-        found = PerFrameGroups(header, count).values(asked)
-        if windows and any(value is not None for value in found.pop(VOI_TABLES)):
-            msg = f"{header.path!r} has VOI LUTs of single frames, which are not supported: use modality values"
-            raise UnsupportedFormatError(msg)
+        found = PerFrameGroups(header, count).values(tags)
     for tag, values in found.items():
+        if tag == TABLES:
+            continue
         common = _common(header, *KEYWORDS[tag])
         if common is not None:
             found[tag] = [common if value is None else value for value in values]
+        if tag not in TEXTS:
+            _check_numbers(header, KEYWORDS[tag][1], found[tag])
     return found
+
+
+def _check_numbers(header: Header, keyword: str, found: Sequence[list[Any] | None]) -> None:
+    for value in found:
+        if value and not all(isinstance(n, int | float) and np.isfinite(n) for n in value):
+            msg = f"{header.path!r}: {keyword} is {value!r}, finite numbers were expected"
+            raise CorruptFileError(msg)
 
 
 def _common(header: Header, sequence: str, keyword: str) -> list[Any] | None:
@@ -186,7 +224,7 @@ def _common(header: Header, sequence: str, keyword: str) -> list[Any] | None:
         if value is None or value == "":
             return None
         values = [value] if isinstance(value, str | int | float) else list(value)
-    if keyword in {"WindowCenterWidthExplanation", "VOILUTFunction"}:
+    if keyword in {KEYWORDS[tag][1] for tag in TEXTS}:
         return [str(part) for part in values]
     try:
         return [float(part) for part in values]
@@ -207,7 +245,7 @@ def _window(
     wanted: tuple[float, float] | int | str | None,
 ) -> Window | LookupTable | None:
     """Return the window or the table that the caller wants, or that the file has."""
-    names = [name.strip() for name in own[FUNCTION] or []]
+    names = [name.strip().upper() for name in own[FUNCTION] or []]
     function = names[0] if names and names[0] in FUNCTIONS else "LINEAR"
     if isinstance(wanted, tuple):
         return Window(*wanted, function)
@@ -239,18 +277,60 @@ def _modality_table(header: Header) -> LookupTable | None:
         return _table(header, items[0]) if items else None
 
 
-def _voi_tables(header: Header) -> list[tuple[str, LookupTable]]:
-    """Return the VOI LUTs of the whole file, each with its explanation."""
-    with parsing(header.path):
-        shared = header.dataset.get("SharedFunctionalGroupsSequence")
-        groups = shared[0].get("FrameVOILUTSequence") if shared else None
-        items = (groups[0].get("VOILUTSequence") if groups else None) or header.dataset.get(
-            "VOILUTSequence"
-        )
+class _VoiTables:
+    """The VOI LUTs of a file, each with its explanation.
+
+    Parameters
+    ----------
+    header
+        Of the file.
+    own
+        What is not None for each frame that has tables of its own.
+    """
+
+    def __init__(self, header: Header, own: Sequence[Any]) -> None:
+        self._header = header
+        with parsing(header.path):
+            shared = header.dataset.get("SharedFunctionalGroupsSequence")
+            common = _group_tables(shared[0]) if shared else None
+            self._common = self._read(common or header.dataset.get("VOILUTSequence"))
+            having = [number for number, tables in enumerate(own) if tables is not None]
+            groups = _per_frame_groups(header) if having else []
+            self._own = {n: self._read(_group_tables(groups[n])) for n in having}
+
+    def of_frame(self, number: int) -> list[tuple[str, LookupTable]]:
+        """Return the tables of a frame: its own, else those of all."""
+        return self._own.get(number, self._common)
+
+    def _read(self, items: Any) -> list[tuple[str, LookupTable]]:
         return [
-            (str(item.get("LUTExplanation") or "").strip(), _table(header, item))
+            (str(item.get("LUTExplanation") or "").strip(), _table(self._header, item))
             for item in items or []
         ]
+
+
+def _group_tables(group: Any) -> Any:
+    """Return the VOI LUT sequence of a frame's groups."""
+    items = group.get("FrameVOILUTSequence")
+    return items[0].get("VOILUTSequence") if items else None
+
+
+def _per_frame_groups(header: Header) -> Any:
+    """Return the per-frame functional groups as pydicom's objects."""
+    from pydicom import Dataset
+    from pydicom.filereader import read_sequence
+
+    element = header.elements[PER_FRAME_GROUPS]
+    implicit, little = not header.stream.explicit, header.stream.order == "<"
+    with header.storage.view() as view:
+        view.seek(element.value)
+        groups = read_sequence(view, implicit, little, element.length, "iso8859")
+    dataset = Dataset()
+    dataset.set_original_encoding(implicit, little, "iso8859")
+    # tells whether entries are signed where their value representation does not
+    dataset.PixelRepresentation = header.number("PixelRepresentation", 0)
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    return dataset.PerFrameFunctionalGroupsSequence
 
 
 def _table(header: Header, item: Any) -> LookupTable:
@@ -263,9 +343,14 @@ def _table(header: Header, item: Any) -> LookupTable:
         values = np.frombuffer(data, header.stream.order + "u2" if wide else "u1")
     else:
         values = np.atleast_1d(np.asarray(data))
-    if not 1 <= bits <= 16 or len(values) < count:
-        msg = (
-            f"{header.path!r}: a lookup table of {count} entries has {len(values)}, of {bits} bits"
-        )
+    _check_length(header, len(values), count)
+    if not 1 <= bits <= 16:
+        msg = f"{header.path!r}: a lookup table has entries of {bits} bits"
         raise CorruptFileError(msg)
     return LookupTable(first, values[:count].astype(np.uint16), bits)
+
+
+def _check_length(header: Header, length: int, count: int) -> None:
+    if length < count:
+        msg = f"{header.path!r}: a lookup table of {count} entries has {length}"
+        raise CorruptFileError(msg)

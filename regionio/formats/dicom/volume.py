@@ -7,8 +7,6 @@ Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.5 (cine), C.7.6.6 (multi-frame
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,10 @@ __all__ = ["volume_index"]
 CINE_POINTERS = frozenset((0x00181063, 0x00181065))
 """Frame Increment Pointer to Frame Time or Frame Time Vector: frames follow each other in time."""
 
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+TIMES = ("FrameTime", "FrameTimeVector")
+
+SPACINGS = ("ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""What tells the size of pixels where PixelSpacing does not."""
 
 
 def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
@@ -61,34 +62,34 @@ def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
     frames = joined(columns)
     geometry = FrameGeometry.joined(geometries)
     by_time = len(frames) > 1 and _is_cine(first.header, geometry)
-    arrangement = _arrange(geometry, len(frames), scene, interpretation, by_time=by_time)
-    order = arrangement.order
+    if by_time:
+        order, step = np.arange(len(frames)), None
+    else:
+        order, step = _arrange(geometry, len(frames), scene, interpretation)
     table = TileTable(
         grid=(len(frames), 1, 1, 1, 1) if by_time else (1, 1, len(frames), 1, 1),
         tile_shape=(first.size[1], first.size[0]),
         **frames.ordered(order).fields(),
     )
     spacing = _plane_spacing(first, geometry)
-    if arrangement.spacing is not None:
-        spacing["Z"] = arrangement.spacing
+    if step is not None:
+        spacing["Z"] = step
+    samples = (parts.transforms or parts.encodings)[0].samples
     return ImageIndex(
         format="dicom",
         sources=tuple(parts.sources),
         levels=(Level(*first.size, (1.0, 1.0), table),),
         encodings=tuple(parts.encodings),
-        channel_names=("R", "G", "B") if _samples(parts) == 3 else ("0",),
+        channel_names=("R", "G", "B") if samples == 3 else ("0",),
         spacing=spacing,
         spacing_unit="millimeter",
         is_volume=len(frames) > 1 and not by_time,
+        icc_profile=_icc_profile(first.header) if samples == 3 else None,
         transforms=tuple(parts.transforms),
         frame_indices=order.reshape(table.grid[:3]),
         placement=_placement(geometry, order),
         deflated=parts.deflated,
     )
-
-
-def _samples(parts: Parts) -> int:
-    return (parts.transforms or parts.encodings)[0].samples
 
 
 def _in_stored_order(scene: Scene) -> list[Instance]:
@@ -113,60 +114,64 @@ def _check_sizes(instances: Sequence[Instance]) -> None:
 
 def _is_cine(header: Header, geometry: FrameGeometry) -> bool:
     """Return whether frames follow each other in time, not in space."""
-    pointer = header.value("FrameIncrementPointer")
-    pointers = pointer if isinstance(pointer, list | tuple) else [pointer]
-    timed = any(tag is not None and int(tag) in CINE_POINTERS for tag in _flat(pointers))
-    return timed and (geometry.distance is None or not geometry.is_distinct)
-
-
-def _flat(pointers: Sequence[Any]) -> list[Any]:
-    return [tag for tag in pointers if isinstance(tag, int)]
-
-
-@dataclass(frozen=True, eq=False)
-class _Arrangement:
-    """The order of frames, and their distance in mm, None where it is not known."""
-
-    order: NDArray[np.int64]
-    spacing: float | None
+    if geometry.is_distinct:
+        return False
+    pointers = header.value("FrameIncrementPointer")
+    if pointers is None or pointers == "":
+        # what has functional groups may tell a frame rate for scrolling through space
+        has_groups = header.value("SharedFunctionalGroupsSequence") is not None
+        return not has_groups and any(header.value(keyword) for keyword in TIMES)
+    tags = pointers if isinstance(pointers, Sequence) else [pointers]
+    return any(isinstance(tag, int) and int(tag) in CINE_POINTERS for tag in tags)
 
 
 def _arrange(
-    geometry: FrameGeometry,
-    count: int,
-    scene: Scene,
-    interpretation: Interpretation,
-    *,
-    by_time: bool,
-) -> _Arrangement:
+    geometry: FrameGeometry, count: int, scene: Scene, interpretation: Interpretation
+) -> tuple[NDArray[np.int64], float | None]:
+    """Return the order of frames, and their distance in mm, None where it is not known."""
+    first = scene.instances[0]
     stored = np.arange(count)
-    if interpretation.frame_order == "stored" or by_time or count == 1:
-        spacing = None
-        if geometry.is_distinct and not by_time and geometry.is_monotonic:
-            spacing = geometry.step(stored)
-        return _Arrangement(stored, spacing)
-    if scene.kind == "slices" and geometry.has_orientations and geometry.orientation is None:
-        first = scene.instances[0]
+    if interpretation.frame_order == "stored" or _is_sampled(first):
+        known = geometry.is_one_stack and geometry.rises_or_falls(stored)
+        return stored, geometry.step(stored) if known else None
+    if scene.kind == "slices" and count > 1:
+        _check_slices(first, geometry, count)
+    order = geometric_order(geometry)
+    if order is None:
+        return stored, None
+    return order, geometry.step(order)
+
+
+def _check_slices(first: Instance, geometry: FrameGeometry, count: int) -> None:
+    """Raise where slices are of several volumes."""
+    what = ""
+    if geometry.has_orientations and geometry.orientation is None:
+        what = "do not lie parallel"
+    elif not geometry.has_one_spacing:
+        sizes = " and ".join(f"{down:g}×{across:g}" for down, across in geometry.pixel_spacings[:3])
+        what = f"have pixels of {sizes} mm"
+    if what:
         msg = (
-            f"{first.path!r} and the other {count - 1} slices of its series do not lie parallel: "
+            f"{first.path!r} and the other {count - 1} slices of its series {what}: "
             "give the files of one volume, or frame_order='stored' to have them as they are"
         )
         raise UnsupportedFormatError(msg)
-    order = geometric_order(geometry)
-    if order is None:
-        return _Arrangement(stored, None)
-    return _Arrangement(order, geometry.step(order))
+
+
+def _is_sampled(first: Instance) -> bool:
+    """Return whether frames are projections, which have no order in space."""
+    properties = first.text("VolumetricProperties")
+    return properties == "SAMPLED" or "TOMO_PROJ" in first.texts("ImageType")
 
 
 def _plane_spacing(instance: Instance, geometry: FrameGeometry) -> dict[str, float]:
-    """Return mm a pixel along x and y, by the groups or by the whole file; none where unknown."""
-    measures = instance.group_item("PixelMeasuresSequence")
-    found = [geometry.pixel_spacing]
-    found += [measures.get("PixelSpacing")] if measures is not None else []
-    found += [instance.header.value(keyword) for keyword in SPACINGS]
+    """Return mm a pixel along x and y; none where unknown, or not the same for all frames."""
+    if not geometry.has_one_spacing:
+        return {}
+    found = [*geometry.pixel_spacings[:1], *(instance.header.value(name) for name in SPACINGS)]
     for pair in found:
         try:
-            down, across = (float(value) for value in pair or ())
+            down, across = (float(value) for value in (() if pair is None else pair))
         except (TypeError, ValueError):
             continue
         if 0 < down < np.inf and 0 < across < np.inf:
@@ -174,13 +179,18 @@ def _plane_spacing(instance: Instance, geometry: FrameGeometry) -> dict[str, flo
     return {}
 
 
+def _icc_profile(header: Header) -> bytes | None:
+    profile = header.value("ICCProfile")
+    return profile if isinstance(profile, bytes) and profile else None
+
+
 def _placement(geometry: FrameGeometry, order: NDArray[np.int64]) -> Placement | None:
     """Return where the first frame lies, and the directions of the axes."""
     if geometry.position is None or geometry.orientation is None or geometry.normal is None:
         return None
     first, last = geometry.position[order[0]], geometry.position[order[-1]]
-    across: NDArray[np.float64] = last - first
-    length = float(np.linalg.norm(across))
-    across = across / length if length > 0 else geometry.normal
+    across: NDArray[np.float64] = geometry.normal
+    if len(order) > 1 and geometry.rises_or_falls(order):
+        across = (last - first) / np.linalg.norm(last - first)
     direction = np.column_stack([geometry.orientation[:3], geometry.orientation[3:], across])
     return Placement(first, direction)
