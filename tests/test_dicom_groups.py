@@ -52,7 +52,9 @@ def test_groups_say_what_pydicom_finds(wider_data: Path) -> None:
             expected_places = [
                 (y[0] - 1, x[0] - 1) for y, x in zip(found[ROW], found[COLUMN], strict=True)
             ]
-            assert groups.tile_positions().tolist() == [list(place) for place in expected_places]
+            places = groups.tile_positions()
+            assert places is not None
+            assert places.tolist() == [list(place) for place in expected_places]
     assert len(checked) == 6
 
 

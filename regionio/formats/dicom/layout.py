@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,7 +63,6 @@ class Layout:
         """
         if self._planes[0] * self._planes[1] > MOST_TILES:
             self._refuse(len(layer))
-        self._check_distinct(layer, position)
         cell, rest = np.divmod(position, self._tile)
         counts = np.bincount(layer, minlength=self._planes[0] * self._planes[1])
         by_grid = len(counts) * self._grid[0] * self._grid[1]
@@ -75,7 +76,13 @@ class Layout:
             return self._gridded(columns, layer, cell)
         return self._placed(columns, layer, position, counts)
 
-    def _refuse(self, count: int) -> None:
+    def in_order(self, columns: Columns) -> TileTable:
+        """Return the table of frames that are in its order already, all of them."""
+        return TileTable(
+            grid=(1, *self._planes, *self._grid), tile_shape=self._tile, **columns.fields()
+        )
+
+    def _refuse(self, count: int) -> NoReturn:
         msg = (
             f"{self._first.path!r}: {count} frames lie in {self._planes[0]} optical paths or "
             f"segments and {self._planes[1]} focal planes: tables of so many planes are not "
@@ -88,7 +95,11 @@ class Layout:
     ) -> TileTable:
         rows, across = self._grid
         place = (layer * rows + cell[:, 0]) * across + cell[:, 1]
-        placed = columns.placed(place, self._planes[0] * self._planes[1] * rows * across)
+        count = self._planes[0] * self._planes[1] * rows * across
+        taken = np.bincount(place, minlength=count)
+        if taken.max() > 1:
+            self._refuse_twice(cell[np.argmax(taken[place] > 1)] * self._tile)
+        placed = columns.placed(place, count)
         grid = (1, *self._planes, rows, across)
         return TileTable(grid=grid, tile_shape=self._tile, **placed.fields())
 
@@ -99,6 +110,11 @@ class Layout:
         position: NDArray[np.int64],
         counts: NDArray[np.int64],
     ) -> TileTable:
+        keys = np.column_stack([layer, position])
+        by_key = np.lexsort(keys.T)
+        twice = (np.diff(keys[by_key], axis=0) == 0).all(axis=1)
+        if twice.any():
+            self._refuse_twice(position[by_key[int(np.argmax(twice))]])
         most = int(counts.max())
         order = np.argsort(layer, kind="stable")  # in each plane, later frames are painted last
         within = np.empty(len(layer), dtype=np.int64)
@@ -113,16 +129,12 @@ class Layout:
             **columns.placed(place, total).fields(),
         )
 
-    def _check_distinct(self, layer: NDArray[np.int64], position: NDArray[np.int64]) -> None:
+    def _refuse_twice(self, place: NDArray[np.int64]) -> NoReturn:
         """Raise where two frames lie at one place: something unknown tells them apart."""
-        keys = np.column_stack([layer, position])
-        order = np.lexsort(keys.T)
-        twice = (np.diff(keys[order], axis=0) == 0).all(axis=1)
-        if twice.any():
-            y, x = position[order[int(np.argmax(twice))]].tolist()
-            msg = (
-                f"{self._first.path!r}: two frames of its level lie at column {x + 1}, row {y + 1} "
-                "of the total pixel matrix, in one focal plane and optical path; open the files "
-                "one by one, each as a list of one"
-            )
-            raise UnsupportedFormatError(msg)
+        y, x = place.tolist()
+        msg = (
+            f"{self._first.path!r}: two frames of its level lie at column {x + 1}, row {y + 1} "
+            "of the total pixel matrix, in one focal plane and optical path; open the files "
+            "one by one, each as a list of one"
+        )
+        raise UnsupportedFormatError(msg)

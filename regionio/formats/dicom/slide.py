@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, UnsupportedFormatError
-from regionio._index import ImageIndex, Level, SceneInfo
+from regionio._index import ImageIndex, Level, SceneInfo, TileTable
 from regionio._interpretation import Interpretation
 from regionio.formats.dicom.background import background_of
 from regionio.formats.dicom.collection import Scene
@@ -23,7 +23,7 @@ from regionio.formats.dicom.instance import SHARED_GROUPS, Instance
 from regionio.formats.dicom.layout import Layout
 from regionio.formats.dicom.parts import Columns, Parts, joined
 from regionio.formats.dicom.scale import CLOSE, level_downsample, pixel_size
-from regionio.formats.dicom.tiles import Places, joined_places, stated_places
+from regionio.formats.dicom.tiles import FullOrder, Places, joined_places, stated_places
 
 __all__ = ["slide_index"]
 
@@ -114,23 +114,45 @@ def _level(files: Sequence[Instance], parts: Parts, larger: Sequence[_Built]) ->
         msg = f"{first.path!r}: TotalPixelMatrixColumns and -Rows are {first.matrix}, which is no size"
         raise CorruptFileError(msg)
     runs = [_run(group, parts) for group in concatenations(files)]
-    paths = tuple(dict.fromkeys(name for _, places in runs for name in places.paths))
-    if larger and set(paths) == set(larger[0].paths):
-        paths = larger[0].paths  # whatever the order of files
-    number = {name: place for place, name in enumerate(paths)}
-    columns = joined([columns for columns, _ in runs])
-    path = np.concatenate([np.array([number[n] for n in p.paths])[p.path] for _, p in runs])
-    focus, plane = np.unique(np.concatenate([p.focus for _, p in runs]), return_inverse=True)
-    position = np.concatenate([places.position for _, places in runs])
-    layout = Layout(first, (len(paths), len(focus)))
-    table = layout.table(columns, path * len(focus) + plane.ravel(), position)
+    table, paths, focus = _table(first, runs, larger[0].paths if larger else ())
     downsample = (1.0, 1.0)
     if larger:
         downsample = level_downsample(first, larger[0].files[0], [one.level for one in larger])
     return _Built(Level(*first.matrix, downsample, table), paths, focus, files)
 
 
-def _run(group: Sequence[Instance], parts: Parts) -> tuple[Columns, Places]:
+def _table(
+    first: Instance, runs: Sequence[tuple[Columns, Places | FullOrder]], known: tuple[str, ...]
+) -> tuple[TileTable, tuple[str, ...], NDArray[np.float64]]:
+    """Return the table of a level's frames, its optical paths and its focal planes.
+
+    Parameters
+    ----------
+    first
+        A file of the level.
+    runs
+        Frames and places of each file or concatenation.
+    known
+        Optical paths of the largest level: the same ones are in that order, whatever the files'.
+    """
+    columns, order = runs[0]
+    if len(runs) == 1 and isinstance(order, FullOrder) and not known:
+        layout = Layout(first, (len(order.paths), len(order.focus)))
+        return layout.in_order(columns), order.paths, order.focus
+    places = [run.places() if isinstance(run, FullOrder) else run for _, run in runs]
+    paths = tuple(dict.fromkeys(name for part in places for name in part.paths))
+    if set(paths) == set(known):
+        paths = known
+    number = {name: place for place, name in enumerate(paths)}
+    path = np.concatenate([np.array([number[n] for n in part.paths])[part.path] for part in places])
+    focus, plane = np.unique(np.concatenate([p.focus for p in places]), return_inverse=True)
+    position = np.concatenate([part.position for part in places])
+    layout = Layout(first, (len(paths), len(focus)))
+    layer = path * len(focus) + plane.ravel()
+    return layout.table(joined([columns for columns, _ in runs]), layer, position), paths, focus
+
+
+def _run(group: Sequence[Instance], parts: Parts) -> tuple[Columns, Places | FullOrder]:
     """Read the frame tables of a file, or of the parts of a concatenation."""
     columns, stated = [], []
     for file in group:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from regionio.formats.dicom.groups import PerFrameGroups
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 from regionio.formats.dicom.instance import SHARED_GROUPS, Instance
 
-__all__ = ["Places", "joined_places", "path_names", "stated_places"]
+__all__ = ["FullOrder", "Places", "joined_places", "path_names", "stated_places"]
 
 PATH_IDENTIFIER, SEGMENT_NUMBER, FOCUS = 0x00480106, 0x0062000B, 0x0040074A
 FULL, SPARSE = "TILED_FULL", "TILED_SPARSE"
@@ -74,34 +73,66 @@ def stated_places(file: Instance, header: Header, count: int) -> Places | None:
             msg = f"{file.path!r} is {SPARSE}, but its frames have no position in the total pixel matrix"
             raise CorruptFileError(msg)
         return None
-    found = groups.searched((PATH_IDENTIFIER, SEGMENT_NUMBER, FOCUS))
-    names = _of_every_frame(file, found[PATH_IDENTIFIER], "optical path")
-    names = names or _of_every_frame(file, found[SEGMENT_NUMBER], "segment")
-    focus = _of_every_frame(file, found[FOCUS], "position along the optical axis")
-    known = path_names(file)
-    known = tuple(dict.fromkeys((*known, *map(str, names)))) if names else known[:1]
-    number = {name: place for place, name in enumerate(known)}
-    path = np.array([number[str(name)] for name in names] or [0] * count, dtype=np.int64)
+    known, path = _paths(file, groups, count)
+    focus = groups.first_values(FOCUS, "position along the optical axis")
     with parsing(file.path):
-        microns = np.array(focus or [_focus(file)] * count, dtype=np.float64)
-    if not np.isfinite(microns).all():
+        distinct = np.array([_focus(file)]) if focus is None else focus.distinct.astype(np.float64)
+    if not np.isfinite(distinct).all():
         msg = f"{file.path!r}: a frame's position along the optical axis is no finite number"
         raise CorruptFileError(msg)
-    return Places(known, path, np.round(microns, FOCUS_DECIMALS), position)
+    microns = np.round(distinct, FOCUS_DECIMALS)
+    spread = np.full(count, microns[0]) if focus is None else microns[focus.which]
+    return Places(known, path, spread, position)
 
 
-def _of_every_frame(file: Instance, values: Sequence[Any], what: str) -> list[Any]:
-    """Return the first value of every frame, none at all where no frame has any."""
-    missing = next((number for number, value in enumerate(values) if not value), None)
-    if missing is None:
-        return [value[0] for value in values]
-    if any(values):
-        msg = f"{file.path!r}: frame {missing + 1} has no {what}, unlike others"
-        raise CorruptFileError(msg)
-    return []
+def _paths(
+    file: Instance, groups: PerFrameGroups, count: int
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the names of optical paths or segments, and which of them each frame is of."""
+    known = path_names(file)
+    names = groups.first_values(PATH_IDENTIFIER, "optical path")
+    if names is None:
+        names = groups.first_values(SEGMENT_NUMBER, "segment")
+    if names is None:
+        return known[:1], np.zeros(count, dtype=np.int64)
+    used, first = np.unique(names.which, return_index=True)
+    in_turn = used[np.argsort(first)]
+    texts = [str(name) for name in names.distinct.tolist()]
+    known = tuple(dict.fromkeys((*known, *(texts[place] for place in in_turn.tolist()))))
+    number = {name: place for place, name in enumerate(known)}
+    return known, np.array([number.get(text, 0) for text in texts], dtype=np.int64)[names.which]
 
 
-def joined_places(group: Sequence[Instance], stated: Sequence[Places | None], count: int) -> Places:
+@dataclass(frozen=True, eq=False)
+class FullOrder:
+    """Frames that follow each other in the standard's order: row by row, plane by plane.
+
+    Parameters
+    ----------
+    paths
+        Names of optical paths or segments, in order.
+    focus
+        ``float64[planes]``, position of each focal plane along the optical axis in µm.
+    grid, tile
+        Numbers of tiles down and across, and (height, width) of one.
+    """
+
+    paths: tuple[str, ...]
+    focus: NDArray[np.float64]
+    grid: tuple[int, int]
+    tile: tuple[int, int]
+
+    def places(self) -> Places:
+        """Return where each frame lies."""
+        shape = len(self.paths), len(self.focus), *self.grid
+        path, plane, row, column = np.indices(shape).reshape(4, -1)
+        position = np.stack([row * self.tile[0], column * self.tile[1]], axis=1)
+        return Places(self.paths, path, self.focus[plane], position)
+
+
+def joined_places(
+    group: Sequence[Instance], stated: Sequence[Places | None], count: int
+) -> Places | FullOrder:
     """Return where the frames of a file lie, or those of all parts of a concatenation.
 
     Parameters
@@ -120,7 +151,7 @@ def joined_places(group: Sequence[Instance], stated: Sequence[Places | None], co
     """
     places = [part for part in stated if part is not None]
     if not places:
-        return _full_places(group[0], count)
+        return _full_order(group[0], count)
     if len(places) < len(stated):
         first = group[stated.index(None)]
         msg = f"{first.path!r} does not say where its frames lie, unlike the other parts"
@@ -138,8 +169,8 @@ def joined_places(group: Sequence[Instance], stated: Sequence[Places | None], co
     )
 
 
-def _full_places(first: Instance, count: int) -> Places:
-    """Place frames that follow each other in the standard's order."""
+def _full_order(first: Instance, count: int) -> FullOrder:
+    """Return the order of frames that do not say where they lie, if there are as many as needed."""
     (width, height), (tile_width, tile_height) = first.matrix, first.size
     down, across = -(-height // tile_height), -(-width // tile_width)
     planes = first.header.number("TotalPixelMatrixFocalPlanes", 1)
@@ -157,10 +188,8 @@ def _full_places(first: Instance, count: int) -> Places:
             f"are {count}, and {how}: a part is missing, or the file is damaged"
         )
         raise CorruptFileError(msg)
-    path, plane, row, column = np.indices((len(paths), planes, down, across)).reshape(4, -1)
-    position = np.stack([row * tile_height, column * tile_width], axis=1)
-    focus = np.round(_focus(first) + plane * _focal_step(first), FOCUS_DECIMALS)
-    return Places(paths, path, focus.astype(np.float64), position)
+    focus = np.round(_focus(first) + np.arange(planes) * _focal_step(first), FOCUS_DECIMALS)
+    return FullOrder(paths, focus, (down, across), (tile_height, tile_width))
 
 
 def path_names(file: Instance) -> tuple[str, ...]:
