@@ -92,9 +92,9 @@ class Image:
         several `files` are counted from one to the next.
         """
         numbers = self._index.frame_indices
-        if numbers is None:
-            return None
-        return numbers.reshape(-1).copy() if numbers.size == max(numbers.shape) else numbers.copy()
+        if numbers is None or numbers.size > max(numbers.shape):
+            return None if numbers is None else numbers.copy()
+        return numbers.flatten()
 
     @property
     def origin(self) -> NDArray[np.float64] | None:
@@ -124,10 +124,7 @@ class Image:
         steps = [spacing[0], spacing[1], spacing[2] if self.is_volume else 1.0]
         if placement is None or None in steps:
             return None
-        affine = np.eye(4)
-        affine[:3, :3] = placement.direction * np.array(steps, dtype=np.float64)
-        affine[:3, 3] = placement.origin
-        return affine
+        return placement.affine(np.array(steps, dtype=np.float64))
 
     @property
     def is_volume(self) -> bool:
@@ -232,7 +229,7 @@ class Image:
 
     @property
     def raw_metadata(self) -> str:
-        """The first page's ImageDescription, as it stands in the file."""
+        """The first page's ImageDescription, as it stands in a TIFF."""
         return self._index.raw_metadata
 
     @property
@@ -469,7 +466,8 @@ class Image:
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
         file = self._file
-        return _reopen, (file.request, file.identities, self._icc, self._associated_path)
+        opened = file.request, file.identities, file.index_folder
+        return _reopen, (*opened, self._icc, self._associated_path)
 
     def _cache_key(self) -> tuple[Any, ...]:
         """Return what identifies this image's decoded tiles in the process's cache."""
@@ -492,8 +490,10 @@ class Image:
 def _reopen(
     request: OpenRequest,
     identities: tuple[FileIdentity, ...],
+    index_folder: str | None,
     icc: Literal["srgb"] | None,
     associated_path: tuple[str, ...],
 ) -> Image:
     """Open an image that was pickled."""
-    return Image(reopen_file(request, identities), path=associated_path, icc=icc)
+    file = reopen_file(request, identities, index_folder)
+    return Image(file, path=associated_path, icc=icc)

@@ -97,7 +97,7 @@ class TileTable:
     encoding
         ``int16[n]``, index into `ImageIndex.encodings`, or None: all have encoding 0.
     transform
-        ``int16[n]``, index into `ImageIndex.transforms`, or None: all take transform 0, if there
+        ``int32[n]``, index into `ImageIndex.transforms`, or None: all take transform 0, if there
         is one.
     position
         (y, x) of first pixels where tiles do not lie on a grid, else None: ``int64[n, 2]`` for the
@@ -113,7 +113,7 @@ class TileTable:
     tile_shape: tuple[int, int]
     source: NDArray[np.int32] | None = None
     encoding: NDArray[np.int16] | None = None
-    transform: NDArray[np.int16] | None = None
+    transform: NDArray[np.int32] | None = None
     position: NDArray[np.int64] | None = None
 
     @property
@@ -161,6 +161,13 @@ class Placement:
 
     origin: NDArray[np.float64]
     direction: NDArray[np.float64]
+
+    def affine(self, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``float64[4, 4]``, from (x, y, z, 1) in pixels of some (x, y, z) spacing to mm."""
+        affine = np.eye(4)
+        affine[:3, :3] = self.direction * spacing
+        affine[:3, 3] = self.origin
+        return affine
 
 
 @dataclass(frozen=True, slots=True)

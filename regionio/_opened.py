@@ -89,10 +89,12 @@ def open_file(request: OpenRequest, index_folder: str | None = None) -> OpenedFi
             if saved is not None:
                 saved.save(parsed)
         indexes.put(request, parsed)
-    return OpenedFile(request, parsed)
+    return OpenedFile(request, parsed, index_folder)
 
 
-def reopen_file(request: OpenRequest, identities: tuple[FileIdentity, ...]) -> OpenedFile:
+def reopen_file(
+    request: OpenRequest, identities: tuple[FileIdentity, ...], index_folder: str | None
+) -> OpenedFile:
     """Open what was opened before, perhaps in another process.
 
     Parameters
@@ -101,13 +103,15 @@ def reopen_file(request: OpenRequest, identities: tuple[FileIdentity, ...]) -> O
         What to open.
     identities
         As `OpenedFile.identities` were.
+    index_folder
+        As of `open_file`.
 
     Raises
     ------
     ChangedFileError
         One of the files is another now.
     """
-    file = open_file(request)
+    file = open_file(request, index_folder)
     if file.identities == identities:
         return file
     file.close()
@@ -125,11 +129,16 @@ class OpenedFile:
         What was opened.
     parsed
         Its index.
+    index_folder
+        Where its index is saved, or None.
     """
 
-    def __init__(self, request: OpenRequest, parsed: ParsedIndex) -> None:
+    def __init__(
+        self, request: OpenRequest, parsed: ParsedIndex, index_folder: str | None = None
+    ) -> None:
         self.request = request
         self.parsed = parsed
+        self.index_folder = index_folder
         self._known = {identity.path: identity for identity in parsed.identities}
         self._storages: dict[str, Storage] = {}
         self._renew()

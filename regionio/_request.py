@@ -164,7 +164,10 @@ def _reader(
     conversion = Conversion.of(
         index.dtype, len(channels), request.dtype, request.scale, request.offset
     )
-    fill = fill_values(request.fill, len(channels), conversion, _background(index)[channels])
+    background = _background(index)
+    if background is not None:
+        background = background[channels]
+    fill = fill_values(request.fill, len(channels), conversion, background)
     resampling = None
     if factors != (1.0, 1.0):
         if conversion.dtype.kind == "c":
@@ -204,9 +207,11 @@ def _reader(
     )
 
 
-def _background(index: ImageIndex) -> NDArray[Any]:
-    """Return what stands outside the image, one value a channel."""
+def _background(index: ImageIndex) -> NDArray[Any] | None:
+    """Return what stands outside the image, one value a channel; None: there is nothing."""
     values = index.background
+    if not any(values) and not index.transforms:
+        return None
     if index.transforms and index.samples == 1:
         values = (min(lowest_value(transform) for transform in index.transforms),)
     return np.broadcast_to(np.asarray(values, dtype=index.dtype), index.channels)

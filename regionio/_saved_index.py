@@ -30,11 +30,20 @@ from regionio.storage import FileIdentity
 
 __all__ = ["SavedIndex"]
 
-MAGIC = b"regionio index 1\n"
-HEAD = struct.Struct("<17sIQ")
-"""What it is, checksum of all that follows, bytes of JSON."""
+MAGIC = b"regionio index 2\n"
+HEAD = struct.Struct("<17sI")
+"""What it is, checksum of all that follows."""
+
+LENGTH = struct.Struct("<Q")
+"""Bytes of JSON, which is next."""
 
 ALIGNMENT = 8
+
+MEANINGLESS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    MemoryError, struct.error,
+)  # fmt: skip
+"""What comes of taking for an index what is none."""
 
 CLASSES: dict[str, type] = {
     kind.__name__: kind
@@ -82,7 +91,7 @@ class SavedIndex:
             with open(self.path, "rb") as file:
                 content = file.read()
             version, request, index, identities = _unpacked(content)
-        except (OSError, ValueError, KeyError, TypeError, struct.error):
+        except (OSError, *MEANINGLESS):
             return None  # it is not there, or damaged: the file itself is parsed again
         if (version, request) != (__version__, self._request):
             return None
@@ -112,23 +121,24 @@ class SavedIndex:
 def _packed(value: Any) -> bytes:
     arrays: list[NDArray[Any]] = []
     text = json.dumps(_plain(value, arrays), separators=(",", ":")).encode()
-    parts, place = [text], HEAD.size + len(text)
+    parts, place = [LENGTH.pack(len(text)), text], HEAD.size + LENGTH.size + len(text)
     for array in arrays:
         gap = -place % ALIGNMENT
         parts += [bytes(gap), array.tobytes()]
         place += gap + array.nbytes
     body = b"".join(parts)
-    return HEAD.pack(MAGIC, zlib.crc32(body), len(text)) + body
+    return HEAD.pack(MAGIC, zlib.crc32(body)) + body
 
 
 def _unpacked(content: bytes) -> Any:
-    magic, checksum, length = HEAD.unpack_from(content)
-    body = memoryview(content)[HEAD.size :]
-    if magic != MAGIC or zlib.crc32(body) != checksum:
+    magic, checksum = HEAD.unpack_from(content)
+    if magic != MAGIC or zlib.crc32(memoryview(content)[HEAD.size :]) != checksum:
         msg = "no saved index, or a damaged one"
         raise ValueError(msg)
-    reader = _Reader(content, HEAD.size + length)
-    return reader.value(json.loads(bytes(body[:length])))
+    [length] = LENGTH.unpack_from(content, HEAD.size)
+    begin = HEAD.size + LENGTH.size
+    reader = _Reader(content, begin + length)
+    return reader.value(json.loads(content[begin : begin + length]))
 
 
 def _plain(value: Any, arrays: list[NDArray[Any]]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from regionio.codecs.cpu import DECODERS
+from regionio.formats.dicom.syntaxes import CODECS, STANDARD
 from regionio.formats.tiff.page import COMPRESSIONS
 from regionio.formats.tiff.vendors import VENDORS
 
@@ -39,13 +40,20 @@ def test_examples_run(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 def test_the_table_of_codecs_is_complete() -> None:
     rows = table_after("codec")
     assert {row[0].strip("`") for row in rows} == set(DECODERS)
-    for name, numbers, _ in rows:
+    for name, numbers, _, _ in rows:
         stated = {int(number) for number in re.findall(r"\d+", numbers)}
         known = {number for number, codec in COMPRESSIONS.items() if codec == name.strip("`")}
+        assert stated == known, name
+
+
+def test_the_table_of_codecs_has_all_transfer_syntaxes() -> None:
+    for name, _, syntaxes, _ in table_after("codec"):
+        stated = set(re.findall(r"[\d.]+\d", syntaxes))
+        known = {uid.removeprefix(STANDARD) for uid, c in CODECS.items() if c == name.strip("`")}
         assert stated == known, name
 
 
 def test_the_table_of_formats_is_complete() -> None:
     named = {row[0].strip("`") for row in table_after("format")}
     modules = {vendor.__name__.rpartition(".")[2] for vendor in VENDORS}
-    assert named == {name.replace("ome", "ome-tiff") for name in modules} | {"tiff"}
+    assert named == {name.replace("ome", "ome-tiff") for name in modules} | {"dicom", "tiff"}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import regionio
-from regionio._native import native
+from regionio._native import native, native_jpeg2000
 from regionio.cli.bench import bench
 from regionio.cli.extract import extract
 from regionio.cli.info import info
@@ -35,8 +35,11 @@ app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        library = native.JPEG_LIBRARY if native is not None else "not built"
-        typer.echo(f"regionio {regionio.__version__} (compiled part: {library})")
+        jpeg = native.JPEG_LIBRARY if native is not None else "JPEG not built"
+        jpeg2000 = "JPEG 2000 not built"
+        if native_jpeg2000 is not None:
+            jpeg2000 = native_jpeg2000.JPEG2000_LIBRARY
+        typer.echo(f"regionio {regionio.__version__} (compiled parts: {jpeg}, {jpeg2000})")
         raise typer.Exit
 
 

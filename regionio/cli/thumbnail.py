@@ -16,7 +16,7 @@ from regionio import Image
 from regionio._transform import GrayTransform
 from regionio.cli import options
 from regionio.cli.display import DisplayRange
-from regionio.cli.opening import checked_arguments, holds_dicom, opened, reported
+from regionio.cli.opening import checked_arguments, holds_dicom, opened, reported, slice_of
 from regionio.cli.outputs import refuse_source, replacing
 
 __all__ = ["thumbnail"]
@@ -105,10 +105,12 @@ def _fills_a_part(image: Image) -> bool:
 
 def _small(image: Image, max_size: int, z: int | None) -> NDArray[Any]:
     """Return a small picture, of a volume that of a slice."""
-    if z is not None and not image.is_volume:
+    if z is None:
+        return image.thumbnail(max_size).array
+    if not image.is_volume:
         msg = f"{image.path!r} is no volume, of which a slice could be shown"
         raise typer.BadParameter(msg, param_hint="--z")
-    return image.thumbnail(max_size, z=z).array
+    return image.thumbnail(max_size, z=slice_of(image, z)).array
 
 
 def _channels(ndim: int) -> str:

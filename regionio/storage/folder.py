@@ -12,18 +12,26 @@ __all__ = ["files_in", "folder_identity"]
 
 def files_in(folder: str) -> list[str]:
     """Return the absolute paths of the files in a folder, sorted; hidden ones are left out."""
-    folder = os.path.abspath(folder)
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
-    return [os.path.join(folder, name) for name in sorted(names)]
+    return [entry.path for entry in _entries(folder)]
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(os.path.abspath(folder)) as entries:
+        visible = [e for e in entries if not e.name.startswith(".") and e.is_file()]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def folder_identity(folder: str) -> FileIdentity:
-    """Return what changes when files come into a folder, leave it or get other names.
+    """Return what changes when files come into a folder, leave it or change.
 
-    The size is the number of files, the time of the last change stands for their names.
+    The size is the number of files; the time of the last change stands for their names, sizes and
+    times.
     """
-    files = files_in(folder)
-    names = "\0".join(files).encode("utf-8", "surrogateescape")
-    digest = hashlib.blake2b(names, digest_size=7).digest()
-    return FileIdentity(os.path.abspath(folder), len(files), int.from_bytes(digest, "big"))
+    digest = hashlib.blake2b(digest_size=7)
+    entries = _entries(folder)
+    for entry in entries:
+        status = entry.stat()
+        facts = f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0"
+        digest.update(facts.encode("utf-8", "surrogateescape"))
+    number = int.from_bytes(digest.digest(), "big")
+    return FileIdentity(os.path.abspath(folder), len(entries), number)

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from regionio.testing.conformance import ImageConformance
+from regionio.testing.volume_conformance import VolumeConformance
 
-__all__ = ["ImageConformance"]
+__all__ = ["ImageConformance", "VolumeConformance"]

@@ -128,7 +128,7 @@ def fill_values(
     fill: ArrayLike | None,
     channels: int,
     conversion: Conversion,
-    background: NDArray[Any],
+    background: NDArray[Any] | None,
 ) -> NDArray[Any]:
     """Return what is put where an image has no pixels.
 
@@ -136,13 +136,13 @@ def fill_values(
     ----------
     fill
         In output space: one number or one a channel. None is the image's background, converted as
-        a pixel of the image would be; a background of 0 stays 0.
+        a pixel of the image would be, or 0.
     channels
         Channels of the region.
     conversion
         From the image's values to the region's.
     background
-        ``[channels]`` of the image's dtype.
+        ``[channels]`` of the image's dtype, or None: there is nothing but zero.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def fill_values(
     """
     dtype = conversion.dtype
     if fill is None:
-        return conversion(background) if background.any() else np.zeros(1, dtype=dtype)
+        return np.zeros(1, dtype=dtype) if background is None else conversion(background)
     wanted = np.atleast_1d(np.asarray(fill))
     if wanted.dtype.kind not in "biufc":
         msg = f"fill is one number or one a channel ({channels}), not {fill!r}"

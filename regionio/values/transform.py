@@ -26,8 +26,8 @@ from regionio._transform import (
 __all__ = ["TileConversion", "lowest_value", "transformed"]
 
 MOST_TABLES = 64
-NARROWEST = 1e-6
-"""Least width of a window whose function divides by it."""
+SMALL_TILE = 2**14
+"""Values that are computed one by one in less time than a table of all that there can be."""
 
 
 class TileConversion:
@@ -46,7 +46,7 @@ class TileConversion:
     def __init__(
         self,
         transforms: Sequence[Transform],
-        number_of: NDArray[np.int16] | None,
+        number_of: NDArray[np.int32] | None,
         colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
     ) -> None:
         self._transforms = transforms
@@ -82,7 +82,7 @@ def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
         return colors
     if isinstance(transform, ColorTransform):
         return _rescaled_colors(transform, pixels)
-    if pixels.dtype.kind in "ui" and pixels.itemsize <= 2:
+    if pixels.dtype.kind in "ui" and pixels.itemsize <= 2 and pixels.size >= SMALL_TILE:
         table = _table(transform, pixels.dtype.str)
         # as unsigned numbers, values are places in the table
         places = np.ascontiguousarray(pixels).view(f"u{pixels.itemsize}")
@@ -92,12 +92,16 @@ def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def lowest_value(transform: Transform) -> float:
-    """Return the lowest value that a transform can give; 0, or black, of colours and gray levels."""
+    """Return the lowest value that a transform can give.
+
+    It is 0, or black, of colours and gray levels, and 0 where stored values are floats.
+    """
     if not isinstance(transform, GrayTransform) or transform.display is not None:
         return 0.0
     if isinstance(transform.modality, LookupTable):
         return float(transform.modality.values.min())
-    return float(np.float32(_range(transform)[0]))
+    lowest = float(np.float32(_range(transform)[0]))
+    return lowest if np.isfinite(lowest) else 0.0  # floats have no end
 
 
 @lru_cache(maxsize=MOST_TABLES)
@@ -144,7 +148,8 @@ def _range(transform: GrayTransform) -> tuple[float, float]:
 
 
 def _looked_up(table: LookupTable, values: NDArray[Any]) -> NDArray[Any]:
-    entry = np.clip(values.astype(np.int64) - table.first, 0, len(table.values) - 1)
+    place = np.floor(np.subtract(values, table.first, dtype=np.float64))
+    entry = np.clip(np.nan_to_num(place), 0, len(table.values) - 1).astype(np.int64)
     found: NDArray[Any] = table.values[entry].astype(np.float64)
     return found
 
@@ -152,13 +157,16 @@ def _looked_up(table: LookupTable, values: NDArray[Any]) -> NDArray[Any]:
 def _windowed(window: Window, values: NDArray[Any]) -> NDArray[Any]:
     """Return values spread over 0 to 1; what is beyond may be beyond."""
     center, width = window.center, window.width
-    if window.function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            sigmoid: NDArray[Any] = 1 / (1 + np.exp(-4 * (values - center) / max(width, NARROWEST)))
-        return sigmoid
     if window.function == "LINEAR":
         center, width = center - 0.5, width - 1
-    spread: NDArray[Any] = (values - center) / max(width, NARROWEST) + 0.5
+    if width <= 0:
+        step: NDArray[Any] = (values > center).astype(np.float64)
+        return step
+    if window.function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            sigmoid: NDArray[Any] = 1 / (1 + np.exp(-4 * (values - center) / width))
+        return sigmoid
+    spread: NDArray[Any] = (values - center) / width + 0.5
     return spread
 
 

@@ -76,7 +76,7 @@ def test_help_has_an_example_and_the_exit_codes(command: str) -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    first, _, rest = run("--version").stdout.partition(" (compiled part: ")
+    first, _, rest = run("--version").stdout.partition(" (compiled parts: ")
     assert first == f"regionio {regionio.__version__}"
     assert rest.startswith(("libjpeg-turbo", "not built"))
 

@@ -17,7 +17,6 @@ from regionio.formats.dicom.encoding import word_bits
 from regionio.formats.dicom.header import EXTENDED_LENGTHS, EXTENDED_OFFSETS, Header
 from regionio.formats.dicom.stream import ITEM, SEQUENCE_END, UNDEFINED, Element
 from regionio.formats.dicom.syntaxes import is_encapsulated
-from regionio.formats.dicom.tiff_tags import tile_ranges
 from regionio.storage import FetchCount
 
 __all__ = ["FrameTable", "frame_table"]
@@ -135,6 +134,11 @@ def _extended_starts(header: Header, count: int, begin: int) -> NDArray[np.int64
 
 def _tiff_starts(header: Header, count: int, begin: int) -> NDArray[np.int64] | None:
     """Return where frames begin by the tags of a file that is TIFF, too: one item a tile."""
+    [head] = header.storage.read([0], [2], FetchCount())
+    if bytes(head) not in {b"II", b"MM"}:
+        return None
+    from regionio.formats.dicom.tiff_tags import tile_ranges  # and with it tifffile
+
     ranges = tile_ranges(header, count)
     if ranges is None:
         return None

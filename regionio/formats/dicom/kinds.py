@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from regionio._errors import UnsupportedFormatError
-from regionio.formats.dicom.header import Header
+from regionio.formats.dicom.header import Header, parsing
 from regionio.formats.dicom.metadata import FIRST_CREATOR, LAST_CREATOR, metadata_of
 
 __all__ = ["check_image"]
@@ -114,8 +114,9 @@ def _refuse(header: Header, what: str, remedy: str) -> None:
 def _class_of(header: Header) -> str:
     """Return the UID of the SOP class, which DICOMDIR has in its meta information only."""
     meta = getattr(header.dataset, "file_meta", None)
-    stated = header.value("SOPClassUID") or (meta.get("MediaStorageSOPClassUID") if meta else None)
-    return str(stated or "")
+    with parsing(header.path):
+        stated = header.value("SOPClassUID") or (meta and meta.get("MediaStorageSOPClassUID"))
+        return str(stated or "")
 
 
 def _name(uid: str) -> str:

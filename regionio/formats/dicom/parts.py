@@ -30,7 +30,7 @@ class Columns:
     nbytes: NDArray[np.int64]
     source: NDArray[np.int32]
     encoding: NDArray[np.int16]
-    transform: NDArray[np.int16]
+    transform: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -107,7 +107,7 @@ class Parts:
                 encoding[:] = number
             else:
                 encoding[table.first_bit == first_bit] = number
-        transform = np.zeros(count, dtype=np.int16)
+        transform = np.zeros(count, dtype=np.int32)
         known = self.encodings[int(encoding[0])]
         for numbers, found in transforms_of(header, count, known, self.interpretation):
             transform[numbers] = self._transform(found)
