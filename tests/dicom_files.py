@@ -16,7 +16,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.pixels.decoders.base import get_decoder
 
 from regionio.codecs import decoder_for
-from regionio.formats.dicom.encoding import encoding_of, frame_bits
+from regionio.formats.dicom.encoding import encoding_of
 from regionio.formats.dicom.frames import frame_table
 from regionio.formats.dicom.header import read_header
 from regionio.storage import FetchCount, open_storage
@@ -29,7 +29,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 def frames_of(path: Path | str, *, to_rgb: bool = False) -> np.ndarray:
     """Return all frames, ``[frames, rows, columns, samples]``."""
     header = read_header(open_storage(str(path)))
-    table = frame_table(header, frame_bits(header))
+    table = frame_table(header)
     shape = header.number("Rows"), header.number("Columns")
     frames = []
     for number in range(len(table)):

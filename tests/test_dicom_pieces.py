@@ -12,7 +12,7 @@ import pytest
 from regionio._index import Encoding
 from regionio._native import native
 from regionio.codecs import Target, decoder_for, piece_decoder_for
-from regionio.formats.dicom.encoding import encoding_of, frame_bits
+from regionio.formats.dicom.encoding import encoding_of
 from regionio.formats.dicom.frames import frame_table
 from regionio.formats.dicom.header import read_header
 from regionio.storage import FetchCount, FileRanges, open_storage
@@ -43,7 +43,7 @@ def pieces_of_file(path: Path | str, *, to_rgb: bool) -> tuple[list[list[int]], 
     """Return what was decoded from the file, and from memory."""
     storage = open_storage(str(path))
     header = read_header(storage)
-    table = frame_table(header, frame_bits(header))
+    table = frame_table(header)
     encoding = encoding_of(header, to_rgb=to_rgb)
     shape = header.number("Rows"), header.number("Columns")
     ranges = storage.ranges(np.stack([table.offset, table.nbytes], axis=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from regionio._errors import CorruptFileError, RegionIOError, UnsupportedFormatError
+from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._index import ImageIndex
 from regionio._interpretation import Interpretation
 from regionio.formats.dicom.signature import is_dicom
@@ -66,7 +66,9 @@ def read_index(
     elif os.path.isdir(path):
         return _folder(path, scene, interpretation)
     elif _is_dicom(path):
-        return _dicom_with_siblings(path, scene, interpretation)
+        from regionio.formats import dicom
+
+        return dicom.read_with_siblings(path, scene, interpretation)
     if interpretation != Interpretation(interpretation.values) or interpretation.values not in {
         "auto",
         "stored",
@@ -117,33 +119,6 @@ def _folder(folder: str, scene: int | str, interpretation: Interpretation) -> Im
         )
         raise UnsupportedFormatError(msg)
     return _dicom(paths, scene, interpretation, folder)
-
-
-def _dicom_with_siblings(path: str, scene: int | str, interpretation: Interpretation) -> ImageIndex:
-    """Read a file, and if it is of a slide, the files of its series that lie beside it."""
-    from regionio.formats import dicom
-
-    series = dicom.series_of_slide(path)
-    folder = os.path.dirname(path)
-    others = [] if series is None else files_in(folder)
-    siblings = [
-        other
-        for other in others
-        if other == path or (series is not None and _is_of_series(other, series))
-    ]
-    if len(siblings) < 2:
-        return _dicom([path], scene, interpretation, folder if series else "")
-    return dicom.read_index(siblings, scene, interpretation, folder=folder, asked_for=path)
-
-
-def _is_of_series(path: str, series: str) -> bool:
-    """Return whether a file is of a slide's series, False where it can't be read."""
-    from regionio.formats import dicom
-
-    try:
-        return _is_dicom(path) and dicom.series_of_slide(path) == series
-    except (OSError, RegionIOError):
-        return False
 
 
 def _other_file(storage: Storage, scene: int | str) -> ImageIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,34 +16,17 @@ from regionio.formats.dicom.collection import (
     scene_number,
     scenes_of,
 )
-from regionio.formats.dicom.header import read_header, read_series
-from regionio.formats.dicom.instance import SLIDE_CLASS, Instance
-from regionio.formats.dicom.kinds import check_image
-from regionio.formats.dicom.metadata import metadata_of
+from regionio.formats.dicom.instance import Instance
+from regionio.formats.dicom.metadata import FileMetadata
+from regionio.formats.dicom.siblings import read_instance, siblings_of
 from regionio.formats.dicom.slide import slide_index
 from regionio.formats.dicom.volume import volume_index
-from regionio.storage import open_storage
 
-__all__ = ["read_index", "series_of_slide"]
-
-
-def series_of_slide(path: str) -> str | None:
-    """Return the SeriesInstanceUID of a file of a slide, None for any other file."""
-    storage = open_storage(path)
-    try:
-        kind, series = read_series(storage)
-    finally:
-        storage.close()
-    return series if kind == SLIDE_CLASS and series else None
+__all__ = ["read_index", "read_with_siblings"]
 
 
 def read_index(
-    paths: Sequence[str],
-    scene: int | str,
-    interpretation: Interpretation,
-    *,
-    folder: str = "",
-    asked_for: str = "",
+    paths: Sequence[str], scene: int | str, interpretation: Interpretation, *, folder: str = ""
 ) -> ImageIndex:
     """Read the index of one scene of some files.
 
@@ -55,10 +39,8 @@ def read_index(
     interpretation
         What the caller wants to see.
     folder
-        The folder whose files these are, where it was looked through: files in it that are no
-        images are left out, and another file in it may change the index.
-    asked_for
-        The one of the files that the caller gave: its scene comes first.
+        The folder whose files these are, where all of it is read: files in it that are no images
+        are left out, and another file in it may change the index.
 
     Raises
     ------
@@ -67,18 +49,48 @@ def read_index(
     IndexError, KeyError
         There is no such scene.
     """
-    name = asked_for or folder or paths[0]
-    images = _images(paths, skip_others=bool(folder) and not asked_for, asked_for=asked_for)
-    scenes = scenes_of(images, asked_for)
-    number = scene_number(scenes, scene, name)
+    scenes = scenes_of(_images(paths, skip_others=bool(folder)))
+    number = scene_number(scenes, scene, folder or paths[0])
+    index = _built(scenes[number], interpretation)
+    return _completed(index, scenes, number, folder)
+
+
+def read_with_siblings(path: str, scene: int | str, interpretation: Interpretation) -> ImageIndex:
+    """Read the index of a file; of a slide, with the files of its series that lie beside it.
+
+    Parameters
+    ----------
+    path
+        Absolute path of the file; its scene comes first.
+    scene, interpretation
+        As of `read_index`.
+
+    Raises
+    ------
+    UnsupportedFormatError, CorruptFileError, IndexError, KeyError
+        As `read_index`, of the file itself. Where others beside it are damaged or do not fit, a
+        warning says so.
+    """
+    asked = read_instance(path)
+    folder, images = "", [asked]
+    if asked.is_of_slide and asked.series:
+        folder = os.path.dirname(path)
+        images = sorted([asked, *siblings_of(asked, folder)], key=lambda file: file.path)
+    scenes = scenes_of(images, path)
+    number = scene_number(scenes, scene, path)
     try:
         index = _built(scenes[number], interpretation)
     except RegionIOError as error:
-        asked = [file for file in scenes[number].files if file.path == asked_for]
-        if not asked or len(images) < 2:
+        own = [file for file in scenes[number].files if file.path == path]
+        if not own or len(images) < 2:
             raise
-        scenes[number] = Scene(scenes[number].kind, asked, name=scenes[number].name)
+        scenes[number] = Scene(scenes[number].kind, own, name=scenes[number].name)
         index = _alone(scenes[number], interpretation, error)
+    return _completed(index, scenes, number, folder)
+
+
+def _completed(index: ImageIndex, scenes: Sequence[Scene], number: int, folder: str) -> ImageIndex:
+    """Add what is known of all scenes."""
     chosen = scenes[number]
     infos = list(scene_infos(scenes))
     infos[number] = SceneInfo(chosen.name, None, index.shape, index.dims)
@@ -86,7 +98,7 @@ def read_index(
         index,
         scenes=tuple(infos),
         scene=number,
-        metadata=metadata_of(_described_by(chosen).header),
+        metadata=FileMetadata(_described_by(chosen).header),
         searched=(folder,) if folder else (),
     )
 
@@ -112,32 +124,17 @@ def _described_by(scene: Scene) -> Instance:
     return max(scene.instances, key=lambda instance: instance.matrix)
 
 
-def _images(paths: Sequence[str], *, skip_others: bool, asked_for: str) -> list[Instance]:
-    """Read the headers of files, and refuse or leave out those that are no images.
-
-    Beside a file that was asked for, damaged ones are left out too.
-    """
+def _images(paths: Sequence[str], *, skip_others: bool) -> list[Instance]:
+    """Read the headers of files, and refuse or leave out those that are no images."""
     instances: list[Instance] = []
     reasons: list[UnsupportedFormatError] = []
     for path in paths:
-        storage = open_storage(path)
         try:
-            header = read_header(storage)
-            check_image(header)
-            instance = Instance(header)
-            if asked_for:
-                instance.check()
-        except RegionIOError as error:
-            if asked_for and path != asked_for:
-                warnings.warn(f"left out beside {asked_for!r}: {error}", stacklevel=2)
-                continue
-            if not skip_others or not isinstance(error, UnsupportedFormatError):
+            instances.append(read_instance(path))
+        except UnsupportedFormatError as error:
+            if not skip_others:
                 raise
             reasons.append(error)
-            continue
-        finally:
-            storage.close()
-        instances.append(instance)
     if not instances:
         raise reasons[0]
     return instances

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError
 from regionio._native import native
-from regionio.formats.dicom.encoding import word_bits
+from regionio.formats.dicom.encoding import frame_bits, word_bits
 from regionio.formats.dicom.header import EXTENDED_LENGTHS, EXTENDED_OFFSETS, Header
 from regionio.formats.dicom.stream import ITEM, SEQUENCE_END, UNDEFINED, Element
 from regionio.formats.dicom.syntaxes import is_encapsulated
@@ -53,20 +53,20 @@ class FrameTable:
         return len(self.offset)
 
 
-def frame_table(header: Header, frame_bits: int) -> FrameTable:
+def frame_table(header: Header) -> FrameTable:
     """Find the frames of a file.
 
     Parameters
     ----------
     header
         Of the file.
-    frame_bits
-        Bits of one native frame.
 
     Raises
     ------
     CorruptFileError
         There are no pixels, or fewer than the attributes say.
+    UnsupportedFormatError
+        Of native frames: their size can't be told.
     """
     pixels = header.pixels
     if pixels is None:
@@ -78,23 +78,23 @@ def frame_table(header: Header, frame_bits: int) -> FrameTable:
         raise CorruptFileError(msg)
     if is_encapsulated(header.transfer_syntax):
         return _encapsulated(header, pixels, count)
-    return _native(header, pixels, count, frame_bits)
+    return _native(header, pixels, count, frame_bits(header))
 
 
-def _native(header: Header, pixels: Element, count: int, frame_bits: int) -> FrameTable:
-    needed = (count * frame_bits + 7) // 8
+def _native(header: Header, pixels: Element, count: int, bits: int) -> FrameTable:
+    needed = (count * bits + 7) // 8
     present = min(pixels.length, header.stream.size - pixels.value)
     if present < needed:
-        whole = present * 8 // frame_bits
+        whole = present * 8 // bits
         msg = (
             f"{header.path!r} should have {count} frames, {needed} bytes of pixels, and has "
             f"{present}, enough for {whole}: copy it again from its source"
         )
         raise CorruptFileError(msg)
     word = word_bits(header)
-    first = np.arange(count, dtype=np.int64) * frame_bits
+    first = np.arange(count, dtype=np.int64) * bits
     first_bit = first % word
-    nbytes = (first_bit + frame_bits + word - 1) // word * (word // 8)
+    nbytes = (first_bit + bits + word - 1) // word * (word // 8)
     offset = pixels.value + first // word * (word // 8)
     return FrameTable(offset, nbytes, first_bit if first_bit.any() else None)
 

@@ -5,6 +5,7 @@ Source: DICOM PS3.10 (file format), PS3.5 section 10 and annex A (transfer synta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ PER_FRAME_GROUPS = 0x52009230
 EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 PIXEL_TAGS = frozenset((FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS))
-SEARCHED_BYTES = 4 * 1024 * 1024
+SEARCHED_BYTES = 1024 * 1024
 STOP = frozenset((PER_FRAME_GROUPS, EXTENDED_OFFSETS, EXTENDED_LENGTHS, *PIXEL_TAGS))
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -232,15 +233,16 @@ def _end_of_frames(stream: ElementStream, element: Element) -> int | None:
         return None
     group = PIXELS.to_bytes(4, "big")[:2]
     ending = stream.tag_bytes(SEQUENCE_END) + bytes(4)
-    pattern = ending + (group[::-1] if stream.order == "<" else group)
+    pattern = re.compile(re.escape(ending + (group[::-1] if stream.order == "<" else group)))
+    overlap = len(ending) + len(group) - 1
     place = element.value
     while place < stream.size:
         size = min(SEARCHED_BYTES, stream.size - place)
-        at = bytes(stream.bytes_at(place, size)).find(pattern)
-        if at >= 0:
-            end = place + at + len(ending)
+        found = pattern.search(stream.bytes_at(place, size))  # which needs no copy
+        if found is not None:
+            end = place + found.start() + len(ending)
             return end if stream.element(end).tag in STOP else None
         if size < SEARCHED_BYTES:
             return None
-        place += size - len(pattern)
+        place += size - overlap
     return None

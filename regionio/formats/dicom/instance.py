@@ -109,6 +109,11 @@ class Instance:
             return True
         return self.header.value("TotalPixelMatrixColumns") is not None
 
+    @property
+    def is_of_slide(self) -> bool:
+        """Whether it is a picture of a slide, tiled or not."""
+        return self.text("SOPClassUID") == SLIDE_CLASS
+
     @cached_property
     def associated(self) -> str | None:
         """Name of the associated image that it is; None: it is a level."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from regionio._errors import RegionIOError
 from regionio.formats.dicom.groups import PerFrameGroups
-from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header
+from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, reopened
 
 __all__ = ["mammography_of"]
 
@@ -122,8 +122,10 @@ def _of_first_frame(header: Header) -> Any:
     if PER_FRAME_GROUPS not in header.elements:
         return None
     try:
-        return PerFrameGroups(header, 1).values((FRAME_LATERALITY,))[FRAME_LATERALITY][0]
-    except RegionIOError:  # who reads pixels hears of the damage
+        with reopened(header) as opened:
+            groups = PerFrameGroups(opened, header.number("NumberOfFrames", 1))
+            return groups.values((FRAME_LATERALITY,))[FRAME_LATERALITY][0]
+    except (OSError, RegionIOError):  # who reads pixels hears of the damage
         return None
 
 

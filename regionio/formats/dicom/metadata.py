@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     AnyElement: TypeAlias = DataElement | RawDataElement
 
-__all__ = ["FIRST_CREATOR", "HIDDEN", "LAST_CREATOR", "hidden", "metadata_of"]
+__all__ = [
+    "FIRST_CREATOR",
+    "HIDDEN",
+    "LAST_CREATOR",
+    "FileMetadata",
+    "hidden",
+    "metadata_of",
+]
 
 HIDDEN = "(hidden)"
 
@@ -60,6 +67,32 @@ DELIMITERS = {0x0A, 0x0C, 0x0D, 0x3D, 0x5C, 0x5E}
 """Characters after which a text is in the first character set again."""
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class FileMetadata(Mapping[str, Any]):
+    """What a file's attributes say, found out when somebody asks for it.
+
+    Parameters
+    ----------
+    header
+        Of the file.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    @cached_property
+    def _found(self) -> dict[str, Any]:
+        return metadata_of(self._header)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._found[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
 
 
 def metadata_of(header: Header) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from regionio._index import Encoding
 from regionio._interpretation import Interpretation
 from regionio._transform import Transform
 from regionio.codecs import decoder_for
-from regionio.formats.dicom.encoding import encoding_of, frame_bits
+from regionio.formats.dicom.encoding import encoding_of
 from regionio.formats.dicom.frames import frame_table
 from regionio.formats.dicom.header import Header
 from regionio.formats.dicom.transforms import transforms_of
@@ -93,7 +93,7 @@ class Parts:
         CorruptFileError, UnsupportedFormatError
             Its frames can't be found, or can't be decoded.
         """
-        table = frame_table(header, frame_bits(header))
+        table = frame_table(header)
         if header.path not in self.sources:
             self.sources.append(header.path)
         if header.deflated_from is not None:

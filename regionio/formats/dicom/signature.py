@@ -5,7 +5,10 @@ Source: DICOM PS3.10, section 7.1.
 
 from __future__ import annotations
 
-__all__ = ["is_dicom"]
+__all__ = ["HEAD_BYTES", "is_dicom"]
+
+HEAD_BYTES = 132
+"""So many bytes tell."""
 
 
 def is_dicom(head: bytes) -> bool:
