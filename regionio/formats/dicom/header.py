@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from regionio._errors import CorruptFileError, RegionIOError
@@ -53,6 +53,8 @@ class Header:
         that there are.
     deflated_from
         The byte of the file from which on its content is deflated, None where it is not.
+    known
+        Attributes that were asked for before.
     """
 
     storage: Storage
@@ -61,6 +63,7 @@ class Header:
     stream: ElementStream
     elements: dict[int, Element]
     deflated_from: int | None = None
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> str:
@@ -80,8 +83,10 @@ class Header:
         CorruptFileError
             Its value can't be parsed.
         """
-        with parsing(self.path):
-            return self.dataset.get(keyword)
+        if keyword not in self.known:  # pydicom takes its time
+            with parsing(self.path):
+                self.known[keyword] = self.dataset.get(keyword)
+        return self.known[keyword]
 
     def number(self, keyword: str, default: int | None = None) -> int:
         """Return an attribute that is one integer.

@@ -192,14 +192,14 @@ class Instance:
         CorruptFileError
             Something on the way can't be parsed.
         """
+        first, *others = keywords
+        found: Any = self.header.value(first)
         with parsing(self.path):
-            found: Any = self.header.dataset
-            for keyword in keywords[:-1]:
-                items = found.get(keyword)
-                if not items:
+            for keyword in others:
+                if not found:
                     return None
-                found = items[0]
-            return found.get(keywords[-1])
+                found = found[0].get(keyword)
+            return found
 
     def numbers(self, *keywords: str) -> list[float]:
         """Return the numbers of an attribute as `nested` finds it, none where it is missing.
@@ -223,4 +223,4 @@ class Instance:
     def items(self, keyword: str) -> list[Any]:
         """Return the items of a sequence, none where it is missing."""
         with parsing(self.path):
-            return list(self.header.dataset.get(keyword) or [])
+            return list(self.header.value(keyword) or [])
