@@ -202,6 +202,8 @@ class _Run:
         count = FetchCount()
         if convert is None and group.piece_decoder is not None:
             members = self._decode_pieces(group, group.piece_decoder, members, offer, count)
+        if convert is None and group.by_rows:
+            members = [i for i in members if not self._read_in_place(group, i, count)]
         for i, data in group.fetch(members, count) if members else ():
             if isinstance(data, RegionIOError):
                 self._fail(group, i, data)
@@ -261,6 +263,25 @@ class _Run:
         if convert is not None:
             pixels = convert(pixels, group.tile[member])
         self.canvas.paste(pixels, group.pieces(member), box[0], box[1])
+        self.stats.tiles_decoded += 1
+        return True
+
+    def _read_in_place(self, group: TileGroup, member: int, count: FetchCount) -> bool:
+        """Read uncompressed rows straight to where they belong, if they are wanted as they are."""
+        place = self._place(group, member)
+        if place is None:
+            return False
+        try:
+            data = group.read_into(member, place, count)
+            if data is None:
+                return False
+            covers = group.rows[member], group.columns[member]
+            pixels = group.decoder(data, covers, covers[0], place)
+        except RegionIOError as error:
+            self._fail(group, member, error)
+            return True
+        if not _same_memory(pixels, place):
+            self.canvas.paste(pixels, group.pieces(member), group.first_row[member])
         self.stats.tiles_decoded += 1
         return True
 

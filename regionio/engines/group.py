@@ -188,6 +188,20 @@ class TileGroup:
             if wrong is not None:
                 yield i, CorruptFileError(wrong)
 
+    def read_into(self, member: int, place: NDArray[Any], count: FetchCount) -> memoryview | None:
+        """Read a tile's bytes into the memory of its pixels, if they are as many.
+
+        Raises
+        ------
+        CorruptFileError
+            The file has become shorter.
+        """
+        if self._nbytes[member] != place.nbytes or self._wrong_range(member) is not None:
+            return None
+        memory = place.data.cast("B")
+        self._storage.read_into(self._offset[member], memory, count)
+        return memory
+
     def regions(self, member: int) -> list[int]:
         """Return the numbers of the regions that need a tile."""
         return sorted({piece[0] for piece in self.pieces(member)})

@@ -104,6 +104,27 @@ class Storage(Protocol):
         """
         ...
 
+    def read_into(self, offset: int, memory: memoryview, count: FetchCount) -> None:
+        """Read one range into memory that is there already.
+
+        Parameters
+        ----------
+        offset
+            Of the range, in bytes.
+        memory
+            Writable bytes, as many as are read.
+        count
+            Is added to.
+
+        Raises
+        ------
+        CorruptFileError
+            The file ended before the range did.
+        ClosedError
+            The storage was closed.
+        """
+        ...
+
     def ranges(self, ranges: NDArray[np.int64]) -> FileRanges | None:
         """Return what compiled code needs to read ranges by itself, None if it can't.
 

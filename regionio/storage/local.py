@@ -21,6 +21,7 @@ __all__ = ["LocalFile", "local_identity"]
 LARGEST_GAP_BYTES = 16 * 1024
 
 HAS_PREAD = hasattr(os, "pread")
+HAS_PREADV = hasattr(os, "preadv")
 
 
 def local_identity(path: str, status: os.stat_result) -> FileIdentity:
@@ -81,6 +82,23 @@ class LocalFile:
         count.bytes_wanted += sum(sizes)
         return buffers
 
+    def read_into(self, offset: int, memory: memoryview, count: FetchCount) -> None:
+        descriptor, size = self._descriptor(), len(memory)
+        if not HAS_PREADV:
+            memory[:] = self._read_run(descriptor, offset, size)
+        done = 0 if HAS_PREADV else size
+        while done < size:
+            try:
+                got = os.preadv(descriptor.number, [memory[done:]], offset + done)
+            except OSError as error:  # of a descriptor, it names no file
+                raise OSError(error.errno, error.strerror, self._path) from error
+            if not got:
+                raise self._ended(offset + done, size - done)
+            done += got
+        count.requests += 1
+        count.bytes_read += size
+        count.bytes_wanted += size
+
     def ranges(self, ranges: NDArray[np.int64]) -> FileRanges | None:
         descriptor = self._descriptor()
         return FileRanges(descriptor.number, ranges, descriptor) if HAS_PREAD else None
@@ -103,14 +121,17 @@ class LocalFile:
         while done < size:
             more = descriptor.read_at(offset + done, size - done)
             if not more:
-                msg = (
-                    f"{self._path!r} ends at byte {offset + done}, "
-                    f"{size - done} bytes before the end of a range that it should hold"
-                )
-                raise CorruptFileError(msg)
+                raise self._ended(offset + done, size - done)
             parts.append(more)
             done += len(more)
         return b"".join(parts)
+
+    def _ended(self, place: int, missing: int) -> CorruptFileError:
+        msg = (
+            f"{self._path!r} ends at byte {place}, "
+            f"{missing} bytes before the end of a range that it should hold"
+        )
+        return CorruptFileError(msg)
 
     def view(self) -> BinaryIO:
         return io.BufferedReader(_View(self), buffer_size=8192)

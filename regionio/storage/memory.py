@@ -54,6 +54,10 @@ class MemoryFile:
         count.bytes_wanted += sum(sizes)
         return parts
 
+    def read_into(self, offset: int, memory: memoryview, count: FetchCount) -> None:
+        [part] = self.read([offset], [len(memory)], count)
+        memory[:] = part
+
     def ranges(self, ranges: NDArray[np.int64]) -> FileRanges | None:
         return None
 
