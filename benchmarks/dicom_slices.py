@@ -123,14 +123,15 @@ def whole(volume: DicomVolume, path: Path, workers: int, rounds: int) -> Row:
         "pydicom": lambda: _check(other.whole(), volume.shape),
         "pydicom in threads": lambda: _check(other.whole_by_threads(), volume.shape),
     }
-    frames, out = compressed_frames(path), np.ones(volume.shape, np.uint16)
-    decode = DECODE[volume.syntax]
-
-    def decode_part(part: range) -> None:
-        for number in part:
-            decode(frames[number], out[number])
+    frames, decode = compressed_frames(path), DECODE[volume.syntax]
 
     def floor() -> None:
+        out = np.empty(volume.shape, np.uint16)  # fresh memory, as everybody has
+
+        def decode_part(part: range) -> None:
+            for number in part:
+                decode(frames[number], out[number])
+
         in_threads(decode_part, len(frames), workers)
 
     def prepare() -> None:

@@ -109,6 +109,7 @@ def compare(
     row.seconds = {name: [] for name in able}
     for _ in range(rounds):
         if floor is not None:
+            prepare()
             row.floor_seconds.append(timed(floor, row.cache))
         for name, run in able.items():
             prepare()

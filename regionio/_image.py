@@ -334,7 +334,7 @@ class Image:
         shuffle, seed
             Read in a random order, a new one every epoch.
         device
-            ``"cpu"``.
+            ``"cpu"``; ``"cuda"`` or ``"cuda:1"`` gives CuPy arrays in a GPU's memory.
         fill
             Value where the image has no pixels, in output space: one number or one a channel.
             None is white for RGB of slide formats, converted as a white pixel, else 0.

@@ -6,13 +6,14 @@ import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from regionio._errors import ClosedError
 from regionio._locations import Feed, LocationSequence, LocationStream
 from regionio._opened import OpenedFile
-from regionio._reader import Batch, Reader, Work
+from regionio._reader import Reader
 from regionio._region import Region
+from regionio._work import AnyWork, begun
 from regionio.engines import ReadStats
 
 __all__ = ["Loader", "LoaderOptions"]
@@ -21,6 +22,7 @@ WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
 LEAST_TILES = 256
+LEAST_TILES_CUDA = 1024
 """Small batches are planned together until they need about so many tiles."""
 
 
@@ -242,8 +244,8 @@ class Epoch:
     ) -> None:
         self._feed = feed
         self._options = options
-        self._work = reader.begin(options.batch_size, options.num_workers)
-        self._ahead: list[Batch] = []
+        self._work = begun(reader, options.batch_size, options.num_workers)
+        self._ahead: list[Any] = []
         self._exhausted = False
         self._error: BaseException | None = None
         self._superseded = False
@@ -273,7 +275,7 @@ class Epoch:
             self._handed_out -= 1
         return region
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self) -> Any:
         if self._superseded:
             msg = "a newer loop over this loader ended this one; make a second loader for it"
             raise RuntimeError(msg)
@@ -330,7 +332,7 @@ class Epoch:
                 self._ahead.extend(self._work.add(locations, indices))
 
 
-def _end(work: Work, file: OpenedFile) -> None:
+def _end(work: AnyWork, file: OpenedFile) -> None:
     """Stop what an epoch has begun."""
     work.cancel()
     file.close()
@@ -341,7 +343,8 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
     if options.num_workers == 0 or options.prefetch_factor == 0:
         return 1, 1
     tiles, nbytes = reader.tiles_per_region, reader.region_bytes
-    together = max(1, int(LEAST_TILES / (tiles * options.batch_size)))
+    least = LEAST_TILES if reader.device is None else LEAST_TILES_CUDA
+    together = max(1, int(least / (tiles * options.batch_size)))
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
     affordable = max(1, WINDOW_BYTES // max(1, nbytes * options.batch_size))
     window = min(window, affordable)

@@ -22,7 +22,15 @@ from regionio.engines import CpuEngine, ReadStats
 from regionio.engines.cpu import Source
 from regionio.values import Conversion
 
-__all__ = ["Batch", "Reader", "RegionLayout", "Work"]
+__all__ = [
+    "Batch",
+    "Reader",
+    "RegionLayout",
+    "Work",
+    "incomplete_regions",
+    "paint_masks",
+    "planned",
+]
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class Reader:
         Whether regions get a mask.
     z
         Index along Z of regions whose locations have none.
+    device
+        Number of the GPU where regions are wanted, None for main memory.
     """
 
     def __init__(
@@ -131,7 +141,9 @@ class Reader:
         resampling: Resampling | None = None,
         return_mask: bool = False,
         z: int = 0,
+        device: int | None = None,
     ) -> None:
+        self.device = device
         self.view = view
         self.source = source
         self.planes = planes
@@ -157,33 +169,6 @@ class Reader:
         tile_height, tile_width = self.view.table.tile_shape
         across = (1 + (height - 1) / tile_height) * (1 + (width - 1) / tile_width)
         return across * depth * len(self.planes)
-
-    def begin(self, batch_size: int, num_workers: int) -> Work:
-        """Return a run of batches."""
-        return Work(self, batch_size, num_workers)
-
-    def read(
-        self, location: NDArray[np.int64], num_workers: int, out: NDArray[Any] | None
-    ) -> Region:
-        """Read one region.
-
-        Parameters
-        ----------
-        location
-            ``int64[2]`` or ``int64[3]``, in level-0 pixels.
-        num_workers
-            Most concurrent tasks, the caller's thread included.
-        out
-            Memory to read into, or None.
-        """
-        work = Work(self, 1, max(0, num_workers - 1), out)
-        [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
-        try:
-            region: Region = work.finish(batch, help_render=True)
-        except BaseException:
-            work.cancel()
-            raise
-        return region
 
     def level_location(self, locations: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return (z, y, x) in level pixels of (x, y[, z]) in level-0 pixels.
@@ -279,13 +264,8 @@ class Work:
         first = self._next_region
         self._next_region += -(-len(locations) // size) * size
         placed = reader.level_location(locations)
-        region_size = reader.source_layout.size
-        if len(placed) == 1 and size == 1:
-            window = plan_region(reader.view, tuple(placed[0].tolist()), region_size, first)
-        else:
-            view_of = np.zeros(len(placed), dtype=np.int64)
-            window = plan_regions([reader.view], view_of, placed, region_size, first, size)
-        incomplete = self._incomplete(window, first, len(locations))
+        window = planned(reader, placed, first, size)
+        incomplete = incomplete_regions(reader, window, first, len(locations))
         batches = []
         for start in range(0, len(locations), size):
             part = slice(start, start + size)
@@ -296,7 +276,9 @@ class Work:
                 self._unfinished[number] = batch
             batches.append(batch)
         if reader.return_mask:
-            self._paint_masks(window, batches)
+            plain = reader.source_layout.without_channels
+            masks = [plain.ordered(b.source_mask) for b in batches if b.source_mask is not None]
+            paint_masks(reader, window, batches[0].number, size, masks)
         self._schedule.add(window)
         return batches
 
@@ -326,15 +308,6 @@ class Work:
     def cancel(self) -> None:
         """Drop what is not finished."""
         self._schedule.cancel()
-
-    def _incomplete(self, window: Window, first: int, count: int) -> NDArray[np.bool_]:
-        """Return which regions have pixels that no piece covers."""
-        depth, height, width = self._reader.source_layout.size
-        area = window.pieces["height"] * window.pieces["width"]
-        covered = np.bincount(window.pieces["region"] - first, area, minlength=count)
-        whole = depth * height * width * len(self._reader.planes)
-        missing: NDArray[np.bool_] = covered < whole
-        return missing
 
     def _batch(
         self,
@@ -379,22 +352,60 @@ class Work:
             for part, begin, out in zip(source, batch.begin, masks, strict=True):
                 resampling.cover(part, begin, out)
 
-    def _paint_masks(self, window: Window, batches: Sequence[Batch]) -> None:
-        """Set the masks of planned batches where the pieces of all planes lie."""
-        reader, size, first = self._reader, self._batch_size, batches[0].number
-        plain = reader.source_layout.without_channels
-        masks = [batch.source_mask for batch in batches]
-        ordered = [plain.ordered(mask) for mask in masks if mask is not None]
-        planes = len(reader.planes)
-        if planes == 1 or reader.view.table.complete:
-            for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
-                if plane == 0:
-                    batch, slot = divmod(region, size)
-                    ordered[batch - first][slot, z, y : y + height, x : x + width] = True
-            return
-        covers = [np.zeros(mask.shape, dtype=np.int32) for mask in ordered]
-        for region, _, z, y, x, _, _, height, width in window.pieces.tolist():
-            batch, slot = divmod(region, size)
-            covers[batch - first][slot, z, y : y + height, x : x + width] += 1
-        for mask, cover in zip(ordered, covers, strict=True):
-            mask[...] = (cover == planes).reshape(mask.shape)
+
+def planned(reader: Reader, placed: NDArray[np.int64], first: int, batch_size: int) -> Window:
+    """Plan regions.
+
+    Parameters
+    ----------
+    reader
+        What they have in common.
+    placed
+        ``int64[n, 3]``, (z, y, x) in pixels of the level.
+    first
+        Number of the first region.
+    batch_size
+        Regions a batch.
+    """
+    size = reader.source_layout.size
+    if len(placed) == 1 and batch_size == 1:
+        return plan_region(reader.view, tuple(placed[0].tolist()), size, first)
+    view_of = np.zeros(len(placed), dtype=np.int64)
+    return plan_regions([reader.view], view_of, placed, size, first, batch_size)
+
+
+def incomplete_regions(reader: Reader, window: Window, first: int, count: int) -> NDArray[np.bool_]:
+    """Return which of `count` regions from number `first` on have pixels that no piece covers."""
+    area = window.pieces["height"] * window.pieces["width"]
+    covered = np.bincount(window.pieces["region"] - first, area, minlength=count)
+    missing: NDArray[np.bool_] = covered < math.prod(reader.source_layout.size) * len(reader.planes)
+    return missing
+
+
+def paint_masks(
+    reader: Reader, window: Window, first_batch: int, size: int, masks: Sequence[NDArray[np.bool_]]
+) -> None:
+    """Set the masks of batches where the pieces of all planes lie.
+
+    Parameters
+    ----------
+    reader, window
+        What was planned.
+    first_batch, size
+        Number of the first batch, regions a batch.
+    masks
+        ``[regions, depth, height, width, 1]`` of each batch, all False.
+    """
+    planes = len(reader.planes)
+    if planes == 1 or reader.view.table.complete:
+        for region, plane, z, y, x, _, _, height, width in window.pieces.tolist():
+            if plane == 0:
+                batch, slot = divmod(region, size)
+                masks[batch - first_batch][slot, z, y : y + height, x : x + width] = True
+        return
+    covers = [np.zeros(mask.shape, dtype=np.int32) for mask in masks]
+    for region, _, z, y, x, _, _, height, width in window.pieces.tolist():
+        batch, slot = divmod(region, size)
+        covers[batch - first_batch][slot, z, y : y + height, x : x + width] += 1
+    for mask, cover in zip(masks, covers, strict=True):
+        mask[...] = (cover == planes).reshape(mask.shape)

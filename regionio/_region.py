@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region"]
+__all__ = ["DeviceMemory", "Region"]
+
+
+class DeviceMemory(Protocol):
+    """The memory of a GPU that a batch is in."""
+
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+        ...
+
+    def used_by_number(self, stream: int | None) -> None:
+        """Note that a consumer's stream, as DLPack numbers it, works with the memory."""
+        ...
 
 
 class Region:
@@ -34,6 +47,8 @@ class Region:
         ``"micrometer"`` or ``"millimeter"``.
     mask
         ``bool``, axes N, Z, Y, X as in `dims`: which pixels the image has; None if not asked for.
+    memory
+        Of a GPU, where pixels are there; `array` is CuPy's then. None: it is main memory.
 
     Examples
     --------
@@ -51,6 +66,7 @@ class Region:
         "level",
         "locations",
         "mask",
+        "memory",
         "spacing",
         "spacing_unit",
     )
@@ -66,6 +82,7 @@ class Region:
         spacing: Mapping[str, float],
         spacing_unit: str,
         mask: NDArray[np.bool_] | None = None,
+        memory: DeviceMemory | None = None,
     ) -> None:
         self.array = array
         self.dims = dims
@@ -75,6 +92,7 @@ class Region:
         self.spacing = spacing
         self.spacing_unit = spacing_unit
         self.mask = mask
+        self.memory = memory
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,8 +121,12 @@ class Region:
 
     @property
     def device(self) -> str:
-        """Where the pixels are: ``"cpu"``."""
-        return "cpu"
+        """Where the pixels are: ``"cpu"`` or, for instance, ``"cuda:0"``."""
+        return "cpu" if self.memory is None else f"cuda:{self.memory.device}"
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.array.__cuda_array_interface__  # type: ignore[attr-defined,no-any-return]
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -125,6 +147,8 @@ class Region:
         raise AttributeError(msg)
 
     def __dlpack__(self, **options: Any) -> Any:
+        if self.memory is not None:
+            self.memory.used_by_number(options.get("stream"))
         return self.array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -146,6 +170,7 @@ class Region:
             spacing=self.spacing,
             spacing_unit=self.spacing_unit,
             mask=None if self.mask is None else self.mask[key],
+            memory=self.memory,
         )
 
     def __iter__(self) -> Iterator[Any]:

@@ -10,7 +10,6 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from regionio._errors import DeviceError
 from regionio._index import ImageIndex
 from regionio._loader import Loader, LoaderOptions
 from regionio._locations import parse_locations, single_location
@@ -19,9 +18,11 @@ from regionio._reader import Reader, RegionLayout
 from regionio._region import Region
 from regionio._spacing import Resampling, level_and_factors, pair
 from regionio._window import View
+from regionio._work import read_region
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
 from regionio.engines.cpu import Source
+from regionio.engines.cuda.device import device_number, opened_device
 from regionio.values import Conversion, TileConversion, fill_values, lowest_value, selected_channels
 
 __all__ = ["ReadOptions", "ReadRequest", "read_request"]
@@ -102,7 +103,9 @@ def read_request(
     colors
         Colour conversion of decoded tiles, or None.
     """
-    _check_device(request.device)
+    device = device_number(request.device)
+    if device is not None:
+        _check_cuda(device, request)
     axes = 3 if index.is_volume else 2
     batch_size = _integer(request.batch_size, "batch_size", 1)
     num_workers = request.num_workers
@@ -121,14 +124,16 @@ def read_request(
     if location is None:
         location = (0,) * axes
     single = single_location(location, axes) if batch_size == 1 else None
-    reader = _reader(file, index, request, cache_key, colors, keep_eagerly=single is not None)
+    reader = _reader(
+        file, index, request, cache_key, colors, keep_eagerly=single is not None, device=device
+    )
     if single is None:
         if request.out is not None:
             msg = "out= takes one region: give one location, without batch_size"
             raise ValueError(msg)
         return Loader(reader, parse_locations(location, axes), options, file)
     _check_single(single, request)
-    return reader.read(single, workers, _checked_out(request.out, reader))
+    return read_region(reader, single, workers, _checked_out(request.out, reader))
 
 
 def _reader(
@@ -139,6 +144,7 @@ def _reader(
     colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
     *,
     keep_eagerly: bool,
+    device: int | None,
 ) -> Reader:
     level = _below(request.level, len(index.levels), "level", index)
     factors = (1.0, 1.0)
@@ -204,6 +210,7 @@ def _reader(
         resampling=resampling,
         return_mask=bool(request.return_mask),
         z=z,
+        device=device,
     )
 
 
@@ -312,15 +319,13 @@ def _check_single(location: NDArray[np.int64], request: ReadRequest) -> None:
         raise ValueError(msg)
 
 
-def _check_device(device: str) -> None:
-    name, _, number = str(device).partition(":")
-    if device == "cpu":
-        return
-    if name == "cuda" and (number.isdigit() or str(device) == "cuda"):
-        msg = f"device {device!r}: this version of regionio reads on the CPU only"
-        raise DeviceError(msg)
-    msg = f"device is 'cpu', 'cuda' or 'cuda:N', not {device!r}"
-    raise ValueError(msg)
+def _check_cuda(device: int, request: ReadRequest) -> None:
+    """Refuse what is not done on a GPU, and a GPU that can't be used."""
+    for name, given in (("out", request.out), ("spacing", request.spacing)):
+        if given is not None:
+            msg = f"{name}= is not done on a GPU yet: read on the CPU, or leave it out"
+            raise ValueError(msg)
+    opened_device(device)
 
 
 def _integer(value: Any, name: str, least: int) -> int:

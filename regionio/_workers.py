@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from typing import Any, TypeVar
 
 from regionio._fork import renew_after_fork
 
@@ -14,6 +15,9 @@ __all__ = ["WorkerPool", "dataloader_workers", "default_num_workers", "worker_po
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"
+
+
+Result = TypeVar("Result")
 
 
 class WorkerPool:
@@ -30,6 +34,10 @@ class WorkerPool:
     def submit(self, task: Callable[[], None]) -> None:
         """Run a task in one of the threads."""
         self._executor.submit(task)
+
+    def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Run a task in one of the threads, and tell what it returns or raises."""
+        return self._executor.submit(task, *arguments)
 
 
 worker_pool = WorkerPool()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
+from regionio._index import Encoding
 from regionio._irregular import runs
 from regionio._opened import SourceStorages
 from regionio._window import Window
@@ -102,6 +103,25 @@ class TileGroup:
 
     def __len__(self) -> int:
         return len(self.tile)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the tiles are encoded."""
+        return self._encoding
+
+    @property
+    def storage(self) -> Storage:
+        """The file that holds them."""
+        return self._storage
+
+    def ranges(self) -> NDArray[np.int64]:
+        """Return ``int64[n, 2]``, where the bytes of each tile begin, and how many there are."""
+        return np.array([self._offset, self._nbytes], dtype=np.int64).T
+
+    def wrong_ranges(self) -> dict[int, str]:
+        """Return the tiles whose bytes can't be read, and why."""
+        reasons = {member: self._wrong_range(member) for member in self._every}
+        return {member: reason for member, reason in reasons.items() if reason is not None}
 
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""

@@ -1,0 +1,83 @@
+"""Which kind of work a reader's regions take: in main memory, or on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._reader import Reader, Work
+from regionio._region import Region
+from regionio.engines import ReadStats
+
+__all__ = ["AnyWork", "begun", "read_region"]
+
+
+class AnyWork(Protocol):
+    """Batches on their way from locations to pixels."""
+
+    @property
+    def stats(self) -> ReadStats:
+        """What it has cost so far."""
+        ...
+
+    def add(self, locations: NDArray[np.int64], indices: NDArray[np.int64]) -> list[Any]:
+        """Plan one or more batches and have them read."""
+        ...
+
+    def finish(self, batch: Any, *, help_render: bool = False) -> Region:
+        """Wait for a batch and return it."""
+        ...
+
+    def cancel(self) -> None:
+        """Drop what is not finished."""
+        ...
+
+
+def begun(
+    reader: Reader, batch_size: int, num_workers: int, out: NDArray[Any] | None = None
+) -> AnyWork:
+    """Return a run of batches.
+
+    Parameters
+    ----------
+    reader
+        What they have in common.
+    batch_size
+        1 gives regions without a leading axis.
+    num_workers
+        Most concurrent tasks beside the thread that waits.
+    out
+        Memory for a single region.
+    """
+    if reader.device is None:
+        return Work(reader, batch_size, num_workers, out)
+    from regionio._cuda_work import CudaWork  # and with it what only a GPU needs
+
+    return CudaWork(reader, batch_size, num_workers)
+
+
+def read_region(
+    reader: Reader, location: NDArray[np.int64], num_workers: int, out: NDArray[Any] | None
+) -> Region:
+    """Read one region.
+
+    Parameters
+    ----------
+    reader
+        Of such regions.
+    location
+        ``int64[2]`` or ``int64[3]``, in level-0 pixels.
+    num_workers
+        Most concurrent tasks, the caller's thread included.
+    out
+        Memory to read into, or None.
+    """
+    work = begun(reader, 1, max(0, num_workers - 1), out)
+    [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
+    try:
+        return work.finish(batch, help_render=True)
+    except BaseException:
+        work.cancel()
+        raise

@@ -1,0 +1,115 @@
+"""Memory of the GPU that batches are in, and memory that is used again and again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["BatchMemory", "Staging"]
+
+
+class BatchMemory:
+    """The memory of one batch: the caller's, until nobody holds it.
+
+    It comes from CuPy's allocator, on the stream that regions are written by. When the last
+    reference goes, that stream waits for whatever the consumers' streams have been given to do by
+    then, so that what is written there next does not disturb them.
+
+    Parameters
+    ----------
+    cupy
+        The module.
+    nbytes
+        How much.
+    stream
+        What writes it.
+    """
+
+    def __init__(self, cupy: Any, nbytes: int, stream: Any) -> None:
+        self._cupy = cupy
+        self._stream = stream
+        with stream:
+            self._memory = cupy.cuda.alloc(max(1, nbytes))
+        self._nbytes = nbytes
+        self._device = self._memory.device_id
+        self._consumers: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return the memory as an array, which keeps it."""
+        cupy = self._cupy
+        owned = cupy.cuda.UnownedMemory(self._memory.ptr, self._nbytes, self, self._device)
+        return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(owned, 0))
+
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+        return int(self._device)
+
+    def used_by_number(self, stream: int | None) -> None:
+        """Note a stream as DLPack numbers it: 1 and 2 are the default ones, -1 is none.
+
+        Source: Python array API, `__dlpack__`.
+        """
+        if stream != -1:
+            number = {None: 1, 0: 1}.get(stream, stream)
+            self.used_by(self._cupy.cuda.ExternalStream(number, self._device))
+
+    def used_by(self, stream: Any) -> None:
+        """Note that a stream may be working with the memory."""
+        with self._lock:
+            self._consumers[stream.ptr] = stream
+
+    def __del__(self) -> None:
+        if not hasattr(self, "_consumers"):
+            return
+        with self._cupy.cuda.Device(self._device):
+            for stream in self._consumers.values():
+                self._stream.wait_event(stream.record())
+
+
+class Staging:
+    """Buffers of a task: pinned memory of the host, and memory of the GPU.
+
+    Parameters
+    ----------
+    cupy
+        The module.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._pinned: Any = None
+        self._device: Any = None
+        self.busy: Any = None
+        """Event after which both may be written again."""
+
+    def pinned(self, nbytes: int) -> Any:
+        """Return ``uint8[nbytes]`` of the host, which a GPU copies from quickly."""
+        return self._grown("_pinned", nbytes, self._new_pinned)[:nbytes]
+
+    def device(self, nbytes: int) -> Any:
+        """Return ``uint8[nbytes]`` of the GPU."""
+        cupy = self._cupy
+        return self._grown("_device", nbytes, lambda size: cupy.empty(size, cupy.uint8))[:nbytes]
+
+    def wait(self) -> None:
+        """Wait until nobody uses the buffers any more."""
+        if self.busy is not None:
+            self.busy.synchronize()
+            self.busy = None
+
+    def _grown(self, name: str, nbytes: int, make: Callable[[int], Any]) -> Any:
+        buffer = getattr(self, name)
+        if buffer is None or len(buffer) < nbytes:
+            setattr(self, name, None)  # let go of the old one first
+            buffer = make(nbytes + nbytes // 4)
+            setattr(self, name, buffer)
+        return buffer
+
+    def _new_pinned(self, nbytes: int) -> Any:
+        import numpy as np
+
+        memory = self._cupy.cuda.alloc_pinned_memory(nbytes)
+        return np.frombuffer(memory, np.uint8, nbytes)

@@ -1,0 +1,215 @@
+"""One thread a GPU: its streams, its buffers, its decoders, and the work that waits for it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from regionio.engines.cuda.device import opened_device
+from regionio.engines.cuda.memory import Staging
+
+__all__ = ["Chunk", "Context", "DeviceThread", "Job", "device_thread"]
+
+CHUNKS_AHEAD = 2
+"""Chunks whose bytes are fetched while the one before is decoded."""
+
+RING = CHUNKS_AHEAD + 2
+
+
+class Context:
+    """What belongs to a GPU and to the thread that drives it.
+
+    Parameters
+    ----------
+    number
+        Of the GPU.
+
+    Attributes
+    ----------
+    decode_stream, compose_stream
+        By which tiles are brought and decoded; and by which regions are written, which may have to
+        wait for those who used their memory before.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.cupy = opened_device(number)
+        with self.cupy.cuda.Device(number):
+            self.decode_stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
+        self.decoders: dict[Any, Any] = {}
+        self.kernels: dict[Any, Any] = {}
+        self._ring = [Staging(self.cupy) for _ in range(RING)]
+        self._next = 0
+
+    def staging(self) -> Staging:
+        """Return the buffers whose last use is longest ago, once it is over."""
+        staging = self._ring[self._next]
+        self._next = (self._next + 1) % len(self._ring)
+        staging.wait()
+        return staging
+
+    def close(self) -> None:
+        """Let go of decoders, which must not wait for the interpreter's end."""
+        for decoder in self.decoders.values():
+            decoder.close()
+        self.decoders.clear()
+        self.kernels.clear()
+        self._ring.clear()
+
+
+class Chunk(Protocol):
+    """A part of a job that fits into the buffers of a task."""
+
+    def start(self, context: Context) -> None:
+        """Have bytes fetched by other threads."""
+        ...
+
+    def finish(self, context: Context) -> None:
+        """Wait for the bytes; decode, and write pieces into regions."""
+        ...
+
+
+class Job(Protocol):
+    """Batches that are rendered together."""
+
+    def chunks(self, context: Context) -> Iterator[Chunk]:
+        """Prepare the batches' memory, and yield the work."""
+        ...
+
+    def done(self, context: Context, error: BaseException | None) -> None:
+        """Note that all chunks were finished, or that nothing more will be done."""
+        ...
+
+
+class DeviceThread:
+    """Does the jobs of all loaders of one GPU, in turn.
+
+    Parameters
+    ----------
+    number
+        Of the GPU.
+    """
+
+    def __init__(self, number: int) -> None:
+        opened_device(number)  # what is wrong is told to the caller
+        self.number = number
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run, name=f"regionio cuda:{number}", daemon=True
+        )
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Have a job done after those that wait."""
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        """Finish what waits, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        context = Context(self.number)
+        with context.cupy.cuda.Device(self.number):
+            pipeline = _Pipeline(context, self._jobs)
+            while pipeline.step():
+                pass
+        context.close()
+
+
+class _Pipeline:
+    """Starts chunks ahead of those that are finished, across jobs."""
+
+    def __init__(self, context: Context, jobs: queue.SimpleQueue[Job | None]) -> None:
+        self._context = context
+        self._jobs = jobs
+        self._current: tuple[Job, Iterator[Chunk]] | None = None
+        self._started: deque[tuple[Job, Chunk | None]] = deque()
+        self._failed: set[int] = set()
+        self._ended = False
+
+    def step(self) -> bool:
+        """Start what can be started, finish one chunk; return False at the end."""
+        while len(self._started) < CHUNKS_AHEAD and self._start_next(wait=not self._started):
+            pass
+        if not self._started:
+            return not self._ended
+        job, chunk = self._started.popleft()
+        if chunk is None:
+            if id(job) not in self._failed:
+                job.done(self._context, None)
+            self._failed.discard(id(job))
+            return True
+        if id(job) not in self._failed:
+            self._try(job, lambda: chunk.finish(self._context))
+        return True
+
+    def _start_next(self, *, wait: bool) -> bool:
+        """Start one chunk; return False if there is none to start now."""
+        if self._current is None:
+            try:
+                job = None if self._ended else self._jobs.get(block=wait)
+            except queue.Empty:
+                return False
+            if job is None:
+                self._ended = True
+                return False
+            self._current = job, job.chunks(self._context)
+        job, chunks = self._current
+        found: list[Chunk] = []
+
+        def start() -> None:
+            chunk = next(chunks, None)
+            if chunk is not None:
+                chunk.start(self._context)
+                found.append(chunk)
+
+        self._try(job, start)
+        if not found:  # the job has no more
+            self._current = None
+            self._started.append((job, None))
+        else:
+            self._started.append((job, found[0]))
+        return True
+
+    def _try(self, job: Job, work: Any) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  it is raised where the batch is waited for
+            self._failed.add(id(job))
+            job.done(self._context, error)
+
+
+_threads: dict[tuple[int, int], DeviceThread] = {}
+_lock = threading.Lock()
+
+
+def device_thread(number: int) -> DeviceThread:
+    """Return the thread of a GPU, begun if need be.
+
+    Raises
+    ------
+    DeviceError
+        The GPU can't be used.
+    """
+    opened_device(number)
+    with _lock:
+        key = os.getpid(), number
+        if key not in _threads:
+            _threads[key] = DeviceThread(number)
+        return _threads[key]
+
+
+def _close_all() -> None:
+    for (process, _), thread in list(_threads.items()):
+        if process == os.getpid():
+            thread.close()
+
+
+atexit.register(_close_all)
