@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._identity import FileIdentity
 from regionio._transform import Transform
 
 __all__ = ["Encoding", "ImageIndex", "Level", "Placement", "SceneInfo", "TileTable"]
@@ -232,6 +233,8 @@ class ImageIndex:
         Source → byte from which on its content is deflated: places count in what was inflated.
     searched
         Folders whose files were looked through; another file in one of them may change the index.
+    read_from
+        Sources as they were when they were read, as far as that is known.
     """
 
     format: str
@@ -255,6 +258,7 @@ class ImageIndex:
     placement: Placement | None = None
     deflated: Mapping[str, int] = field(default_factory=dict)
     searched: tuple[str, ...] = ()
+    read_from: tuple[FileIdentity, ...] = ()
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:

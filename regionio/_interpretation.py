@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 __all__ = ["DISPLAY_BITS", "FRAME_ORDERS", "VALUES", "Interpretation"]
 
@@ -23,7 +26,7 @@ class Interpretation:
         ``"auto"``, ``"stored"``, ``"modality"`` or ``"display"``.
     window
         Of display values: (center, width), the number or the explanation of one of the file's
-        windows, or None for the first.
+        windows, or None: the file's VOI LUT, else its first window, else all values there can be.
     display_bits
         8 or 16.
     frame_order
@@ -59,8 +62,10 @@ class Interpretation:
 
 
 def _checked_window(window: Any) -> tuple[float, float] | int | str | None:
-    if window is None or isinstance(window, int | str):
+    if window is None or isinstance(window, str):
         return window
+    if hasattr(window, "__index__") and not isinstance(window, bool | np.bool_):
+        return operator.index(window)
     try:
         center, width = (float(number) for number in window)
     except (TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -91,6 +92,7 @@ def open(
         raise ValueError(msg)
     interpretation = Interpretation.of(values, window, display_bits, frame_order)
     folder = index_folder or os.environ.get("REGIONIO_INDEX_FOLDER")
+    scene = scene if isinstance(scene, str) else operator.index(scene)
     request = OpenRequest(_absolute(path), scene, interpretation)
     file = open_file(request, None if folder is None else os.fsdecode(folder))
     return Image(file, path=(), icc=icc)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from regionio._errors import ChangedFileError, ClosedError
 from regionio._fork import renew_after_fork
 from regionio._index import ImageIndex
-from regionio._parsed_index import OpenRequest, ParsedIndex
+from regionio._parsed_index import OpenRequest, ParsedIndex, current_identity
 from regionio._saved_index import SavedIndex
 from regionio.formats import read_index
-from regionio.storage import FileIdentity, Storage, identity_of, open_storage
+from regionio.storage import FileIdentity, Storage, open_storage
 from regionio.storage.memory import inflated
 
 __all__ = [
@@ -78,12 +78,14 @@ def open_file(request: OpenRequest, index_folder: str | None = None) -> OpenedFi
         Where indexes are saved, or None: they are not.
     """
     parsed = indexes.get(request)
+    saved = None if index_folder is None else SavedIndex(index_folder, request)
+    if parsed is not None and saved is not None and not saved.is_there:
+        saved.save(parsed)
     if parsed is None:
-        saved = None if index_folder is None else SavedIndex(index_folder, request)
         parsed = None if saved is None else saved.load()
         if parsed is None:
             paths = (request.path,) if isinstance(request.path, str) else request.path
-            known = {path: identity_of(path) for path in paths}
+            known = {path: current_identity(path) for path in paths}
             index = read_index(request.path, request.scene, request.interpretation)
             parsed = ParsedIndex.of(index, known)
             if saved is not None:
@@ -162,8 +164,8 @@ class OpenedFile:
 
     @property
     def identities(self) -> tuple[FileIdentity, ...]:
-        """Of all files and folders that the index was read from."""
-        return self.parsed.identities
+        """Of all files that the index was read from."""
+        return self.parsed.file_identities
 
     @property
     def scene(self) -> int:

@@ -85,6 +85,11 @@ class SavedIndex:
         # hidden, so that a folder that is opened as a whole is not another for having it
         self.path = os.path.join(folder, f".{key.hexdigest()}.regionio-index")
 
+    @property
+    def is_there(self) -> bool:
+        """Whether something was saved, true or not."""
+        return os.path.exists(self.path)
+
     def load(self) -> ParsedIndex | None:
         """Return what was saved, None if there is nothing or it is no longer true."""
         try:
@@ -103,10 +108,12 @@ class SavedIndex:
         content = _packed([__version__, self._request, parsed.index, parsed.identities])
         folder = os.path.dirname(self.path)
         try:
-            os.makedirs(folder, exist_ok=True)
+            os.makedirs(folder, mode=0o700, exist_ok=True)
             temporary = f"{self.path}.{os.getpid()}-{threading.get_ident()}"
             try:
-                with open(temporary, "xb") as file:
+                # attributes say who the patient is: nobody else's business
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+                with open(os.open(temporary, flags, 0o600), "wb") as file:
                     file.write(content)
                 os.replace(temporary, self.path)
             except BaseException:

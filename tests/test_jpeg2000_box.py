@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,56 @@ def test_a_cut_stream_raises(tmp_path: Path, kept: float) -> None:
     path = write(tmp_path / "a.dcm", ROOT + ".4.90", [cut], **shape_of(picture[None], 12))
     with regionio.open(path) as image, pytest.raises(regionio.DecodeError):
         image.read_region((400, 500), (50, 50))
+
+
+def boxed(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + name + content
+
+
+def with_boxes(picture: bytes, added: bytes) -> bytes:
+    """Return a boxed picture with more boxes in its header."""
+    place = picture.index(b"jp2h") - 4
+    (length,) = struct.unpack_from(">I", picture, place)
+    header = struct.pack(">I", length + len(added)) + picture[place + 4 : place + length] + added
+    return picture[:place] + header + picture[place + length :]
+
+
+@needs_openjpeg
+@pytest.mark.parametrize("columns", [3, 200])
+def test_palettes_in_boxes_are_not_followed(tmp_path: Path, columns: int) -> None:
+    picture = scene(ROWS, COLUMNS, 1) % 4
+    frame = bytes(
+        imagecodecs.jpeg2k_encode(picture[..., 0], level=0, reversible=True, codecformat="jp2")
+    )
+    entries = bytes(value * (column + 1) & 255 for value in range(256) for column in range(columns))
+    palette = struct.pack(">HB", 256, columns) + bytes([7] * columns) + entries
+    mapping = b"".join(struct.pack(">HBB", 0, 1, column) for column in range(columns))
+    frame = with_boxes(frame, boxed(b"pclr", palette) + boxed(b"cmap", mapping))
+    memory = np.full(64 * 64 + 4096, 0xAA, np.uint8)
+    assert native_jpeg2000 is not None
+    native_jpeg2000.decode_area(
+        frame, (ROWS, COLUMNS, 1), 8, False, (0, 0, 64, 64), memory[: 64 * 64]
+    )
+    assert (memory[64 * 64 :] == 0xAA).all()
+    path = write(tmp_path / "a.dcm", ROOT + ".4.90", [frame], **shape_of(picture[None]))
+    image = regionio.open(path)
+    for size in ((64, 64), (COLUMNS, ROWS)):
+        with pytest.raises(regionio.DecodeError):
+            image.read_region((0, 0), size)
+
+
+@needs_openjpeg
+@pytest.mark.parametrize("space", [12, 16, 17, 18, 24])
+def test_parts_are_slices_whatever_colour_space_is_stated(tmp_path: Path, space: int) -> None:
+    picture = scene(ROWS, COLUMNS, 3)
+    frame = bytearray(
+        imagecodecs.jpeg2k_encode(picture, level=0, reversible=True, codecformat="jp2", mct=False)
+    )
+    place = frame.index(b"colr")
+    frame[place + 7 : place + 11] = struct.pack(">I", space)
+    attributes = shape_of(picture[None]) | {"PhotometricInterpretation": "YBR_FULL"}
+    path = write(tmp_path / "a.dcm", ROOT + ".4.90", [bytes(frame)], **attributes)
+    for values in ("stored", "auto"):
+        image = regionio.open(path, values=values)
+        whole = np.asarray(image.read_region())
+        np.testing.assert_array_equal(image.read_region((0, 0), (64, 64)), whole[:64, :64])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import shutil
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 
 import regionio
@@ -168,7 +170,9 @@ def touched(folder: Path) -> None:
 
 
 def new_file(folder: Path) -> None:
-    (folder / "notes.txt").write_text("no slice")
+    dataset = pydicom.dcmread(folder / "slice1.dcm")
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.826.7", "1.2.826.8"
+    dataset.save_as(folder / "zzz.dcm")
 
 
 def removed(folder: Path) -> None:
@@ -189,6 +193,37 @@ def test_what_has_changed_is_parsed_anew(tmp_path: Path, change: Any, parsed: li
     assert image.shape[0] == (3 if change is removed else 4)
     opened(folder, tmp_path / "cache")
     assert len(parsed) == 2
+
+
+def test_files_that_are_no_dicom_change_nothing(tmp_path: Path, parsed: list[Any]) -> None:
+    folder = series_in(tmp_path)
+    image = opened(folder, tmp_path / "cache")
+    pickled = pickle.dumps(image)
+    (folder / "train.log").write_text("epoch 1")
+    opened(folder, tmp_path / "cache")
+    assert len(parsed) == 1
+    assert pickle.loads(pickled).shape == image.shape
+
+
+def test_other_files_of_a_list_are_watched(tmp_path: Path) -> None:
+    folder = series_in(tmp_path)
+    paths = sorted(folder.glob("*.dcm"))
+    last = pydicom.dcmread(paths[-1])
+    series = last.SeriesInstanceUID
+    last.SeriesInstanceUID = "1.2.826.9"
+    last.save_as(paths[-1])
+    assert opened(paths, tmp_path / "cache").shape[0] == len(paths) - 1
+    last.SeriesInstanceUID = series
+    last.save_as(paths[-1])
+    assert opened(paths, tmp_path / "cache").shape[0] == len(paths)
+
+
+def test_an_index_is_saved_though_it_is_known(tmp_path: Path) -> None:
+    folder = series_in(tmp_path)
+    regionio.open(folder)
+    regionio.open(folder, index_folder=tmp_path / "cache")
+    [saved] = (tmp_path / "cache").iterdir()
+    assert saved.stat().st_mode & 0o077 == 0  # it holds what the file says of the patient
 
 
 def test_a_slice_that_is_replaced_is_seen(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def info(
     phi: Annotated[
         bool,
         typer.Option(
-            "--phi", help="Of DICOM, also show what may tell who the patient is; and all metadata."
+            "--phi",
+            help="Of DICOM, also show what may tell who the patient is; and all metadata. "
+            "Messages on stderr name files all the same.",
         ),
     ] = False,
     index_folder: options.IndexFolder = None,

@@ -16,6 +16,7 @@
 
 #define HEADER_BYTES 8
 #define UNDEFINED 0xFFFFFFFFu
+#define MOST_ITEMS (1 << 24)
 
 static const unsigned char item_tag[4] = {0xFE, 0xFF, 0x00, 0xE0};
 
@@ -37,7 +38,9 @@ static Py_ssize_t walk(int descriptor, int64_t *place, int64_t limit, int64_t **
         if (got != HEADER_BYTES || memcmp(header, item_tag, sizeof item_tag)) break;
         uint32_t length = (uint32_t)header[4] | (uint32_t)header[5] << 8 |
                           (uint32_t)header[6] << 16 | (uint32_t)header[7] << 24;
-        if (length == UNDEFINED || limit - *place - HEADER_BYTES < (int64_t)length) break;
+        if (length == 0 || length == UNDEFINED || count > MOST_ITEMS ||
+            limit - *place - HEADER_BYTES < (int64_t)length)
+            break; /* Python says what is wrong with it */
         if (count == room) {
             room = room ? 2 * room : 1024;
             int64_t *more = realloc(*starts, (size_t)room * sizeof **starts);

@@ -1,4 +1,5 @@
-/* Decodes a rectangle of a JPEG 2000 picture: only the code blocks that it needs.
+/* Decodes a rectangle of a JPEG 2000 picture: only the code blocks that it needs. Palettes and
+ * colour spaces of the file around a codestream are not applied: who calls this sees to that.
  *
  * Whatever is unusual about a stream (a warning of OpenJPEG's, an unexpected size or depth, lossy
  * transforms, which round otherwise in parts than in the whole) makes this code leave the picture to Python, which decodes all of it or says what is wrong with it.
@@ -87,12 +88,16 @@ static int is_exact_in_parts(opj_codec_t *codec) {
 }
 
 static int write_pixels(const opj_image_t *image, const Wanted *wanted, unsigned char *out) {
-    size_t count = (size_t)(wanted->right - wanted->left) * (wanted->bottom - wanted->top);
-    for (uint32_t c = 0; c < image->numcomps; c++) {
+    uint32_t width = wanted->right - wanted->left, height = wanted->bottom - wanted->top;
+    size_t count = (size_t)width * height;
+    if (image->numcomps != wanted->samples) return 0; /* a palette may have added some */
+    for (uint32_t c = 0; c < wanted->samples; c++) {
         const opj_image_comp_t *part = &image->comps[c];
-        if (part->data == NULL || (size_t)part->w * part->h != count) return 0;
+        if (part->data == NULL || part->w != width || part->h != height ||
+            part->prec != wanted->bits || (part->sgnd != 0) != wanted->is_signed)
+            return 0;
     }
-    for (uint32_t c = 0; c < image->numcomps; c++) {
+    for (uint32_t c = 0; c < wanted->samples; c++) {
         const int32_t *value = image->comps[c].data;
         if (wanted->itemsize == 1) {
             uint8_t *place = out + c;
@@ -124,6 +129,7 @@ static int decode(Memory *memory, const Wanted *wanted, unsigned char *out) {
         opj_stream_set_user_data(stream, memory, NULL);
         opj_stream_set_user_data_length(stream, memory->size);
         opj_set_default_decoder_parameters(&parameters);
+        parameters.flags |= OPJ_DPARAMETERS_IGNORE_PCLR_CMAP_CDEF_FLAG;
         done = opj_setup_decoder(codec, &parameters) && opj_read_header(stream, codec, &image) &&
                is_expected(image, wanted) && is_exact_in_parts(codec) &&
                opj_set_decode_area(codec, image, (OPJ_INT32)(image->x0 + wanted->left),

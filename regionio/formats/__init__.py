@@ -11,7 +11,7 @@ from regionio._interpretation import Interpretation
 from regionio.formats.dicom.signature import is_dicom
 from regionio.storage import FetchCount, Storage, files_in, open_storage
 
-__all__ = ["read_index"]
+__all__ = ["is_dicom_file", "read_index"]
 
 HEAD_BYTES = 256
 MOST_NAMES = 8
@@ -60,12 +60,12 @@ def read_index(
         There is no such scene.
     """
     if isinstance(path, tuple):
-        if len(path) > 1 or _is_dicom(path[0]):
+        if len(path) > 1 or is_dicom_file(path[0]):
             return _dicom(path, scene, interpretation)
         path = path[0]
     elif os.path.isdir(path):
         return _folder(path, scene, interpretation)
-    elif _is_dicom(path):
+    elif is_dicom_file(path):
         from regionio.formats import dicom
 
         return dicom.read_with_siblings(path, scene, interpretation)
@@ -84,7 +84,8 @@ def read_index(
         storage.close()
 
 
-def _is_dicom(path: str) -> bool:
+def is_dicom_file(path: str) -> bool:
+    """Return whether a file begins as DICOM does."""
     return is_dicom(_head(path))
 
 
@@ -109,7 +110,7 @@ def _dicom(
 def _folder(folder: str, scene: int | str, interpretation: Interpretation) -> ImageIndex:
     """Read the DICOM files of a folder; what else is there is left alone."""
     files = files_in(folder)
-    paths = [path for path in files if _is_dicom(path)]
+    paths = [path for path in files if is_dicom_file(path)]
     if not paths:
         names = ", ".join(os.path.basename(path) for path in files[:MOST_NAMES]) or "no file"
         more = f" and {len(files) - MOST_NAMES} more" if len(files) > MOST_NAMES else ""

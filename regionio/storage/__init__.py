@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
 from regionio.storage.folder import files_in, folder_identity
@@ -16,6 +15,7 @@ __all__ = [
     "LocalFile",
     "Storage",
     "files_in",
+    "folder_identity",
     "identity_of",
     "open_storage",
 ]
@@ -27,12 +27,11 @@ def open_storage(path: str) -> Storage:
 
 
 def identity_of(path: str) -> FileIdentity:
-    """Return the identity of the file or folder at `path`, without opening it.
+    """Return the identity of the file at `path`, without opening it.
 
     Raises
     ------
     OSError
         There is none.
     """
-    status = os.stat(path)
-    return folder_identity(path) if stat.S_ISDIR(status.st_mode) else local_identity(path, status)
+    return local_identity(path, os.stat(path))

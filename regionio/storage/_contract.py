@@ -9,26 +9,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._identity import FileIdentity
+
 __all__ = ["FetchCount", "FileIdentity", "FileRanges", "Storage"]
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """Says whether a file is still the same: where it is, how large, when last changed.
-
-    Parameters
-    ----------
-    path
-        Absolute path or URL.
-    size
-        In bytes.
-    modified
-        Time of the last change in nanoseconds since the epoch, or what the storage has instead.
-    """
-
-    path: str
-    size: int
-    modified: int
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 
 from regionio.storage._contract import FileIdentity
 
@@ -21,17 +22,25 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def folder_identity(folder: str) -> FileIdentity:
-    """Return what changes when files come into a folder, leave it or change.
+def folder_identity(folder: str, counts: Callable[[FileIdentity], bool]) -> FileIdentity:
+    """Return what changes when files that count come into a folder, leave it or change.
 
     The size is the number of files; the time of the last change stands for their names, sizes and
     times.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    counts
+        Whether a file counts.
     """
     digest = hashlib.blake2b(digest_size=7)
-    entries = _entries(folder)
-    for entry in entries:
+    number = 0
+    for entry in _entries(folder):
         status = entry.stat()
-        facts = f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0"
-        digest.update(facts.encode("utf-8", "surrogateescape"))
-    number = int.from_bytes(digest.digest(), "big")
-    return FileIdentity(os.path.abspath(folder), len(entries), number)
+        if counts(FileIdentity(entry.path, status.st_size, status.st_mtime_ns)):
+            facts = f"{entry.name}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            digest.update(facts.encode("utf-8", "surrogateescape"))
+            number += 1
+    return FileIdentity(os.path.abspath(folder), number, int.from_bytes(digest.digest(), "big"))

@@ -35,7 +35,7 @@ def places_for(nbytes: NDArray[np.int64], room: int = 0) -> tuple[NDArray[np.int
         Bytes to leave free before each.
 
     >>> places_for(np.array([10, 20]), room=4)
-    (array([ 4, 36]), 64)
+    (array([ 4, 20]), 48)
     """
     sizes = (nbytes + room + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
     ends = np.cumsum(sizes)

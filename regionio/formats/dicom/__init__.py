@@ -24,6 +24,9 @@ from regionio.formats.dicom.volume import volume_index
 
 __all__ = ["read_index", "read_with_siblings"]
 
+MOST_REASONS = 8
+"""Files of a folder of which it is said why they are no images."""
+
 
 def read_index(
     paths: Sequence[str], scene: int | str, interpretation: Interpretation, *, folder: str = ""
@@ -136,5 +139,8 @@ def _images(paths: Sequence[str], *, skip_others: bool) -> list[Instance]:
                 raise
             reasons.append(error)
     if not instances:
-        raise reasons[0]
+        others = f"; nor are the other {len(reasons) - 1} files" if len(reasons) > 1 else ""
+        listed = "; ".join(str(reason) for reason in reasons[:MOST_REASONS])
+        msg = f"{listed}{others if len(reasons) > MOST_REASONS else ''}"
+        raise UnsupportedFormatError(msg)
     return instances

@@ -21,7 +21,7 @@ from regionio.storage import FetchCount
 
 __all__ = ["FrameTable", "frame_table"]
 
-LARGEST_FRAME_COUNT = 2**24
+LARGEST_FRAME_COUNT = MOST_FRAGMENTS = 2**24
 ITEM_BYTES = 8
 END_OF_IMAGE = b"\xff\xd9"
 TRAILING_BYTES = 10
@@ -176,7 +176,7 @@ def _walked_starts(
         return starts[:1], end
     if len(starts) > count:
         bounds = np.append(starts, end)
-        last = [_ends_picture(header, int(bounds[i + 1])) for i in range(len(starts))]
+        last = _end_pictures(header, bounds[1:])
         ends = np.flatnonzero(last)
         if len(ends) == count and ends[-1] == len(starts) - 1:
             return starts[np.concatenate(([0], ends[:-1] + 1))], end
@@ -196,13 +196,17 @@ def _items(header: Header, pixels: Element, place: int) -> tuple[NDArray[np.int6
     if pixels.length != UNDEFINED:
         limit = min(limit, pixels.value + pixels.length)
     walked, place = _walked_by_compiled_part(header, place, limit)
-    starts = []
+    starts: list[int] = []
     while place + ITEM_BYTES <= limit:
         item = stream.element(place, window=ITEM_BYTES)
         if item.tag == SEQUENCE_END:
             break
         if item.tag != ITEM or item.length == UNDEFINED:
             stream.damaged(item, "stands where a fragment of pixels should")
+        if item.length == 0:
+            stream.damaged(item, "is a fragment of no bytes")
+        if len(walked) + len(starts) > MOST_FRAGMENTS:
+            stream.damaged(item, f"is the {MOST_FRAGMENTS}th fragment: there can't be so many")
         starts.append(place)
         place = stream.after(item)
     return np.concatenate([walked, np.array(starts, dtype=np.int64)]), place
@@ -220,7 +224,8 @@ def _walked_by_compiled_part(
     return np.frombuffer(starts, np.int64), place
 
 
-def _ends_picture(header: Header, end: int) -> bool:
-    """Return whether a JPEG or JPEG 2000 picture ends with the fragment that ends at `end`."""
-    [tail] = header.storage.read([end - TRAILING_BYTES], [TRAILING_BYTES], FetchCount())
-    return END_OF_IMAGE in bytes(tail)
+def _end_pictures(header: Header, ends: NDArray[np.int64]) -> list[bool]:
+    """Return which fragments, by where they end, are the last of a JPEG or JPEG 2000 picture."""
+    tails = (ends - TRAILING_BYTES).tolist()
+    read = header.storage.read(tails, [TRAILING_BYTES] * len(tails), FetchCount())
+    return [END_OF_IMAGE in bytes(tail) for tail in read]

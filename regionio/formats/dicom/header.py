@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from regionio._errors import CorruptFileError, RegionIOError
+from regionio._errors import ChangedFileError, CorruptFileError, RegionIOError
 from regionio.formats.dicom.stream import SEQUENCE_END, UNDEFINED, Element, ElementStream
-from regionio.storage import Storage, open_storage
+from regionio.storage import FileIdentity, Storage, open_storage
 from regionio.storage.memory import inflated
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Header:
     ----------
     storage
         What the places of elements are in: the file, or its inflated content.
+    identity
+        Of the file, as it was when it was read.
     dataset
         Attributes before the per-frame functional groups.
     transfer_syntax
@@ -58,6 +60,7 @@ class Header:
     """
 
     storage: Storage
+    identity: FileIdentity
     dataset: FileDataset
     transfer_syntax: str
     stream: ElementStream
@@ -104,7 +107,7 @@ class Header:
             raise CorruptFileError(msg)
         try:
             return int(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             msg = f"{self.path!r}: {keyword} is {value!r}, an integer was expected"
             raise CorruptFileError(msg) from error
 
@@ -124,7 +127,8 @@ def read_header(storage: Storage) -> Header:
     """
     from pydicom.filereader import read_partial
 
-    path = storage.identity.path
+    identity = storage.identity
+    path = identity.path
     with storage.view() as view, parsing(path):
         dataset = read_partial(view, stop_when=_stops, force=True)
         syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
@@ -140,7 +144,8 @@ def read_header(storage: Storage) -> Header:
         explicit=not dataset.is_implicit_VR,
         big_endian=not dataset.is_little_endian,
     )
-    return Header(storage, dataset, syntax, stream, _elements(stream, place), deflated_from)
+    elements = _elements(stream, place)
+    return Header(storage, identity, dataset, syntax, stream, elements, deflated_from)
 
 
 @contextmanager
@@ -150,6 +155,10 @@ def reopened(header: Header) -> Iterator[Header]:
         yield header
         return
     storage = open_storage(header.path)
+    if storage.identity != header.identity:
+        storage.close()
+        msg = f"{header.path!r} has changed while it was opened; open it again"
+        raise ChangedFileError(msg)
     old = header.stream
     stream = ElementStream(storage, explicit=old.explicit, big_endian=old.order == ">")
     try:

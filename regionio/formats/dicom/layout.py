@@ -20,6 +20,7 @@ CHEAP_TILES = 2**20
 MOST_ABSENT = 8
 """Tiles of larger tables that are absent for each that is present; else each tile has its place."""
 
+MOST_TILES_A_FRAME = 64
 MOST_TILES = 2**24
 
 
@@ -70,7 +71,8 @@ class Layout:
         on_grid = not rest.any() and bool(((cell >= 0) & (cell < self._grid)).all())
         roomy = by_grid > max(CHEAP_TILES, (MOST_ABSENT + 1) * len(layer))
         gridded = on_grid and not (roomy and by_place < by_grid)
-        if (by_grid if gridded else by_place) > MOST_TILES:
+        tiles = by_grid if gridded else by_place
+        if tiles > max(CHEAP_TILES, MOST_TILES_A_FRAME * len(layer)):
             self._refuse(len(layer))
         if gridded:
             return self._gridded(columns, layer, cell)

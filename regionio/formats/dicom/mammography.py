@@ -13,7 +13,7 @@ from regionio._errors import RegionIOError
 from regionio.formats.dicom.groups import PerFrameGroups
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, reopened
 
-__all__ = ["mammography_of"]
+__all__ = ["is_mammogram", "mammography_of"]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 CLASSES = frozenset(STORAGE + tail for tail in ("1.2", "1.2.1", "13.1.3", "13.1.4", "13.1.5"))
@@ -53,6 +53,12 @@ MODIFIERS = {
     "442593008": "infra-mammary fold", "R-40ABE": "infra-mammary fold",
     "442580003": "axillary tissue", "R-40AB2": "axillary tissue",
 }  # fmt: skip
+
+
+def is_mammogram(header: Header) -> bool:
+    """Return whether a file is of mammography or breast tomosynthesis."""
+    found = (header.value("SOPClassUID"), header.value("Modality"))
+    return str(found[0]) in CLASSES or found[1] == "MG"
 
 
 def mammography_of(header: Header, dicom: dict[str, Any]) -> dict[str, Any] | None:

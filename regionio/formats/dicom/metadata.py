@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from regionio.formats.dicom.confidential import is_phi
 from regionio.formats.dicom.header import Header
-from regionio.formats.dicom.mammography import mammography_of
+from regionio.formats.dicom.mammography import is_mammogram, mammography_of
 
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
@@ -47,6 +47,9 @@ LARGEST_BULK_BYTES = 1024
 LARGEST_TEXT_BYTES = 64 * 1024
 LARGEST_SEQUENCE_BYTES = 16 * 1024 * 1024
 """Larger values are replaced by a text that says their size."""
+
+LARGEST_KEPT_BYTES = 1024 * 1024
+"""Attributes that take more are not kept until somebody asks for the metadata."""
 
 CHARACTER_SET, PIXEL_REPRESENTATION = 0x00080005, 0x00280103
 FIRST_CREATOR, LAST_CREATOR = 0x10, 0xFF
@@ -79,10 +82,15 @@ class FileMetadata(Mapping[str, Any]):
     """
 
     def __init__(self, header: Header) -> None:
-        self._header = header
+        self._header: Header | None = header
+        if header.deflated_from is not None or _is_large(header) or is_mammogram(header):
+            # it would keep much memory, or the file be needed once more
+            self._found = metadata_of(header)
+            self._header = None
 
     @cached_property
     def _found(self) -> dict[str, Any]:
+        assert self._header is not None
         return metadata_of(self._header)
 
     def __getitem__(self, key: str) -> Any:
@@ -93,6 +101,15 @@ class FileMetadata(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._found)
+
+
+def _is_large(header: Header) -> bool:
+    """Return whether an attribute takes more memory than what is told of it."""
+    elements = (
+        header.dataset.get_item(tag, keep_deferred=True)
+        for tag in header.dataset.keys()  # noqa: SIM118
+    )
+    return any((getattr(element, "length", 0) or 0) > LARGEST_KEPT_BYTES for element in elements)
 
 
 def metadata_of(header: Header) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,6 +19,7 @@ from regionio.formats.dicom.encoding import encoding_of
 from regionio.formats.dicom.frames import frame_table
 from regionio.formats.dicom.header import Header
 from regionio.formats.dicom.transforms import transforms_of
+from regionio.storage import FileIdentity
 
 __all__ = ["Columns", "Parts", "joined"]
 
@@ -79,11 +81,21 @@ class Parts:
 
     def __init__(self, interpretation: Interpretation) -> None:
         self.interpretation = interpretation
-        self.sources: list[str] = []
+        self._sources: dict[FileIdentity, int] = {}
         self.encodings: list[Encoding] = []
         self.deflated: dict[str, int] = {}
         self._transforms: dict[Any, int] = {}
         self.transforms: list[Transform] = []
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Paths of the files."""
+        return tuple(identity.path for identity in self._sources)
+
+    @property
+    def identities(self) -> tuple[FileIdentity, ...]:
+        """The files as they were when they were read."""
+        return tuple(self._sources)
 
     def columns(self, header: Header) -> Columns:
         """Find the frames of a file and take in what they need.
@@ -94,8 +106,7 @@ class Parts:
             Its frames can't be found, or can't be decoded.
         """
         table = frame_table(header)
-        if header.path not in self.sources:
-            self.sources.append(header.path)
+        source_number = self._sources.setdefault(header.identity, len(self._sources))
         if header.deflated_from is not None:
             self.deflated[header.path] = header.deflated_from
         count = len(table)
@@ -111,7 +122,7 @@ class Parts:
         known = self.encodings[int(encoding[0])]
         for numbers, found in transforms_of(header, count, known, self.interpretation):
             transform[numbers] = self._transform(found)
-        source = np.full(count, self.sources.index(header.path), dtype=np.int32)
+        source = np.full(count, source_number, dtype=np.int32)
         return Columns(table.offset, table.nbytes, source, encoding, transform)
 
     def _encoding(self, header: Header, first_bit: int) -> int:
@@ -144,11 +155,17 @@ class Parts:
         UnsupportedFormatError
             They do.
         """
-        kinds = {(e.dtype, e.samples) for e in self.encodings}
-        kinds_out = {(t.dtype, t.samples) for t in self.transforms}
-        if len(kinds) > 1 or len(kinds_out) > 1:
+        kinds = {(e.dtype, e.samples) for e in self.transforms or self.encodings}
+        if len(kinds) > 1:
             what = " and ".join(f"{samples} × {dtype}" for dtype, samples in sorted(kinds))
             msg = (
                 f"{self.sources[0]!r} and the files with it do not fit together: samples of {what}"
             )
             raise UnsupportedFormatError(msg)
+        turned = {encoding.photometric for encoding in self.encodings}
+        if {"miniswhite", "minisblack"} <= turned and self.interpretation.values != "display":
+            msg = (
+                f"{self.sources[0]!r} and the files with it: high values are bright in some and dark "
+                "in others (MONOCHROME1); values='display' makes them alike"
+            )
+            warnings.warn(msg, stacklevel=2)

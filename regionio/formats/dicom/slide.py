@@ -75,7 +75,8 @@ def _pyramid(
     largest = built[0].files[0]
     index = ImageIndex(
         format="dicom",
-        sources=tuple(parts.sources),
+        sources=parts.sources,
+        read_from=parts.identities,
         levels=tuple(one.level for one in built),
         encodings=tuple(parts.encodings),
         channel_names=(),

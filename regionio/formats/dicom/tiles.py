@@ -202,7 +202,7 @@ def path_names(file: Instance) -> tuple[str, ...]:
         ("SegmentIdentificationSequence", "ReferencedSegmentNumber"),
     ):
         shared = file.nested(SHARED_GROUPS, sequence, keyword)
-        if shared not in {None, ""}:
+        if shared is not None and str(shared):
             return (str(shared),)
     items, keyword = file.items("OpticalPathSequence"), "OpticalPathIdentifier"
     if not items and file.text("SegmentationType") not in {"", "LABELMAP"}:

@@ -80,6 +80,10 @@ def transforms_of(
         return []
     every = np.arange(count)
     display = f"uint{interpretation.display_bits}" if interpretation.values == "display" else None
+    is_color = encoding.samples == 3 or (encoding.photometric == "palette" and display is not None)
+    if is_color and interpretation.window is not None:
+        msg = f"{header.path!r} is in colour: window= is for gray values"
+        raise ValueError(msg)
     if encoding.samples == 3:
         color = _color(header, encoding, display)
         return [] if color is None else [(every, color)]

@@ -77,7 +77,8 @@ def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
     samples = (parts.transforms or parts.encodings)[0].samples
     return ImageIndex(
         format="dicom",
-        sources=tuple(parts.sources),
+        sources=parts.sources,
+        read_from=parts.identities,
         levels=(Level(*first.size, (1.0, 1.0), table),),
         encodings=tuple(parts.encodings),
         channel_names=("R", "G", "B") if samples == 3 else ("0",),
