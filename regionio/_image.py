@@ -339,7 +339,7 @@ class Image:
             Value where the image has no pixels, in output space: one number or one a channel.
             None is white for RGB of slide formats, converted as a white pixel, else 0.
         out
-            Array to read a single region into; shape and dtype must match.
+            Array to read a single region into, of its shape and dtype; undefined after an error.
         return_mask
             Also give `Region.mask`.
         layout

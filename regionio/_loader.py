@@ -22,7 +22,7 @@ WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
 LEAST_TILES = 256
-LEAST_TILES_CUDA = 1024
+LEAST_TILES_CUDA = 4096
 """Small batches are planned together until they need about so many tiles."""
 
 

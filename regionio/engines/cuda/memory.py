@@ -53,8 +53,8 @@ class BatchMemory:
         Source: Python array API, `__dlpack__`.
         """
         if stream != -1:
-            number = {None: 1, 0: 1}.get(stream, stream)
-            self.used_by(self._cupy.cuda.ExternalStream(number, self._device))
+            number = stream or 1
+            self.used_by(_stream(self._cupy, number, self._device))
 
     def used_by(self, stream: Any) -> None:
         """Note that a stream may be working with the memory."""
@@ -67,6 +67,23 @@ class BatchMemory:
         with self._cupy.cuda.Device(self._device):
             for stream in self._consumers.values():
                 self._stream.wait_event(stream.record())
+
+
+class _ForeignStream:
+    """A stream of another library's, by the protocol that CUDA's Python packages share."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._number
+
+
+def _stream(cupy: Any, number: int, device: int) -> Any:
+    """Return CuPy's object for a stream of another library's."""
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(_ForeignStream(number))
+    return cupy.cuda.ExternalStream(number, device)
 
 
 class Staging:
