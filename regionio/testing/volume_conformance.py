@@ -6,7 +6,6 @@ Subclass `VolumeConformance` in a test module, give it a `path` fixture and an `
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import regionio
+from regionio.testing.forked import result_in_fork
 
 __all__ = ["VolumeConformance"]
 
@@ -210,19 +210,12 @@ class VolumeConformance:
     def test_reads_after_a_fork(self, image: regionio.Image) -> None:
         locations = self.locations(image)
         wanted = np.concatenate(list(image.read_region(locations, self.size, batch_size=4)))
-        context = multiprocessing.get_context("fork")
-        queue = context.Queue()
-
-        def child() -> None:
-            batches = list(image.read_region(locations, self.size, batch_size=4, num_workers=2))
-            queue.put(np.concatenate(batches))
-
-        process = context.Process(target=child)
-        process.start()
-        try:
-            np.testing.assert_array_equal(queue.get(timeout=60), wanted)
-        finally:
-            process.join(60)
+        found = result_in_fork(
+            lambda: np.concatenate(
+                list(image.read_region(locations, self.size, batch_size=4, num_workers=2))
+            )
+        )
+        np.testing.assert_array_equal(found, wanted)
 
     def test_refuses_reads_once_closed(self, image: regionio.Image) -> None:
         image.close()
