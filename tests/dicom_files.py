@@ -46,7 +46,8 @@ def frames_of(path: Path | str, *, to_rgb: bool = False) -> np.ndarray:
 
 def by_pydicom(dataset: pydicom.Dataset, *, raw: bool = True, plugin: str = "") -> np.ndarray:
     """Return as many frames as the attributes say, in the same shape."""
-    syntax = str(dataset.file_meta.get("TransferSyntaxUID", ROOT))
+    stated_by_elements = BIG_ENDIAN if dataset.is_little_endian is False else ROOT
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", stated_by_elements))
     pixels, _ = get_decoder(syntax).as_array(dataset, raw=raw, decoding_plugin=plugin)
     shape = -1, dataset.Rows, dataset.Columns, dataset.SamplesPerPixel
     count = int(dataset.get("NumberOfFrames") or 1)
