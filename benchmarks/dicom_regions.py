@@ -64,6 +64,21 @@ class Peers:
             slide.close()
         self._opened = []
 
+    def readers(
+        self, locations: np.ndarray, shape: tuple[int, int], workers: int
+    ) -> dict[str, Callable[[], None]]:
+        """Return what reads a region at every location with each, one at a time in a thread."""
+
+        def wsidicom() -> None:
+            slide = self.wsidicom
+            spread(lambda at: slide.read_region(at, 0, shape, as_array=True), locations, workers)
+
+        def openslide() -> None:
+            slide = self.openslide
+            spread(lambda at: slide.read_region(at, 0, shape), locations, workers)
+
+        return {"wsidicom": wsidicom, "openslide": openslide}
+
     def prepare(self) -> None:
         """Get ready for what is timed next."""
         self.open()
@@ -94,15 +109,7 @@ def regions_by_threads(
     def ours() -> None:
         spread(lambda place: image.read_region(place, shape, num_workers=0), locations, workers)
 
-    def wsidicom() -> None:
-        slide = peers.wsidicom
-        spread(lambda place: slide.read_region(place, 0, shape, as_array=True), locations, workers)
-
-    def openslide() -> None:
-        slide = peers.openslide
-        spread(lambda place: slide.read_region(place, 0, shape), locations, workers)
-
-    contestants = {"regionio": ours, "wsidicom": wsidicom, "openslide": openslide}
+    contestants = {"regionio": ours, **peers.readers(locations, shape, workers)}
     windows = [locations[n : n + 1] for n in range(count)]
     floor = decode_floor(slide, path, windows, size, workers)
     compare(row, contestants, rounds, floor, peers.prepare)
@@ -158,15 +165,7 @@ def patches(
         assert sum(len(batch) for batch in loader) == count
         row.tiles_decoded, row.bytes_read = loader.stats.tiles_decoded, loader.stats.bytes_read
 
-    def wsidicom() -> None:
-        slide = peers.wsidicom
-        spread(lambda place: slide.read_region(place, 0, shape, as_array=True), locations, workers)
-
-    def openslide() -> None:
-        slide = peers.openslide
-        spread(lambda place: slide.read_region(place, 0, shape), locations, workers)
-
-    contestants = {"regionio": ours, "wsidicom": wsidicom, "openslide": openslide}
+    contestants = {"regionio": ours, **peers.readers(locations, shape, workers)}
     parts = [locations] if cache else list(windows(locations, BATCH))
     floor = decode_floor(slide, path, parts, PATCH, workers)
     compare(row, contestants, rounds, floor, peers.prepare)

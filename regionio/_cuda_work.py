@@ -66,14 +66,9 @@ class CudaWork:
         1 gives regions without a leading axis.
     num_workers
         Most threads that fetch and decode.
-    out
-        Must be None.
     """
 
-    def __init__(
-        self, reader: Reader, batch_size: int, num_workers: int, out: Any | None = None
-    ) -> None:
-        assert out is None
+    def __init__(self, reader: Reader, batch_size: int, num_workers: int) -> None:
         assert reader.device is not None
         self._reader = reader
         self._batch_size = batch_size
@@ -118,21 +113,10 @@ class CudaWork:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
         self._regions += len(batch.locations)
-        reader, single = self._reader, self._batch_size == 1
-        cupy = batch.job.cupy
-        mask = batch.mask
-        if mask is not None:
-            mask = cupy.asarray(mask[0] if single else mask)
-        return Region(
-            array[0] if single else array,
-            dims=reader.layout.dims if single else "N" + reader.layout.dims,
-            locations=batch.locations[0] if single else batch.locations,
-            indices=np.asarray(batch.indices[0]) if single else batch.indices,
-            level=reader.view.number,
-            spacing=reader.spacing,
-            spacing_unit=reader.view.index.spacing_unit,
-            mask=mask,
-            memory=memory,
+        mask = None if batch.mask is None else batch.job.cupy.asarray(batch.mask)
+        single = self._batch_size == 1
+        return self._reader.region(
+            array, mask, batch.locations, batch.indices, single=single, memory=memory
         )
 
     def cancel(self) -> None:

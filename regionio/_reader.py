@@ -203,6 +203,41 @@ class Reader:
         scale = dict(zip("XY", self.view.level.downsample, strict=True))
         return {axis: value * scale.get(axis, 1.0) for axis, value in known.items()}
 
+    def region(
+        self,
+        array: Any,
+        mask: Any,
+        locations: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        *,
+        single: bool,
+        memory: Any = None,
+    ) -> Region:
+        """Return a finished batch as what users get.
+
+        Parameters
+        ----------
+        array, mask
+            Of the whole batch; the mask may be None.
+        locations, indices
+            As in `Region`, of the whole batch.
+        single
+            Give the batch's only region, without a leading axis.
+        memory
+            As in `Region`.
+        """
+        return Region(
+            array[0] if single else array,
+            dims=self.layout.dims if single else "N" + self.layout.dims,
+            locations=locations[0] if single else locations,
+            indices=np.asarray(indices[0]) if single else indices,
+            level=self.view.number,
+            spacing=self.spacing,
+            spacing_unit=self.view.index.spacing_unit,
+            mask=mask[0] if single and mask is not None else mask,
+            memory=memory,
+        )
+
     def __repr__(self) -> str:
         return f"{self.view.index.sources[0]!r} level {self.view.number}"
 
@@ -292,17 +327,9 @@ class Work:
             self._resample(batch.number)
         self._canvas.remove(batch.number)
         self._regions += len(batch.locations)
-        reader = self._reader
         single = self._batch_size == 1
-        return Region(
-            batch.array[0] if single else batch.array,
-            dims=reader.layout.dims if single else "N" + reader.layout.dims,
-            locations=batch.locations[0] if single else batch.locations,
-            indices=np.asarray(batch.indices[0]) if single else batch.indices,
-            level=reader.view.number,
-            spacing=reader.spacing,
-            spacing_unit=reader.view.index.spacing_unit,
-            mask=None if batch.mask is None else (batch.mask[0] if single else batch.mask),
+        return self._reader.region(
+            batch.array, batch.mask, batch.locations, batch.indices, single=single
         )
 
     def cancel(self) -> None:
