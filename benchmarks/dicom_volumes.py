@@ -3,13 +3,15 @@
 The pixels are a real radiograph of 10 bits (RG3 of pydicom-data), mirrored at its edges to the
 size of a mammogram: half of it is air, and lossless codecs shrink it to a seventh, as they do
 tomosynthesis. Public samples of tomosynthesis itself have pixels that were replaced by noise.
-Where pydicom-data is not installed, a smooth picture with noise takes its place.
+Where pydicom-data is not installed, a magnetic resonance picture that pydicom brings takes its
+place.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from benchmarks.dicom_elements import PIXELS, code, dataset, element, header, ui
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 ROWS, COLUMNS, BITS = 2457, 1890, 10
+RADIOGRAPH, FALLBACK = "RG3_UNCR.dcm", "examples_overlay.dcm"
 DISTINCT = 8
 SPACING = 0.1
 ROOT = "1.2.840.10008.1.2"
@@ -83,22 +86,29 @@ class DicomVolume:
         One of `SYNTAXES`.
     frames
         Number of slices.
+    rows, columns
+        Of each.
     """
 
     syntax: str
     frames: int = 64
+    rows: int = ROWS
+    columns: int = COLUMNS
 
     @property
     def name(self) -> str:
-        return f"dbt-{self.frames}-{self.syntax}"
+        size = (
+            "" if (self.rows, self.columns) == (ROWS, COLUMNS) else f"{self.rows}x{self.columns}-"
+        )
+        return f"dbt-{self.frames}-{size}{self.syntax}"
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return self.frames, ROWS, COLUMNS
+        return self.frames, self.rows, self.columns
 
     @property
     def nbytes(self) -> int:
-        return self.frames * ROWS * COLUMNS * 2
+        return self.frames * self.rows * self.columns * 2
 
     def path(self, folder: Path) -> Path:
         """Return the volume's path, having written it if it is not there."""
@@ -112,31 +122,31 @@ class DicomVolume:
         return path
 
 
-def pictures() -> list[np.ndarray]:
+def pictures(rows: int = ROWS, columns: int = COLUMNS) -> list[np.ndarray]:
     """Return the distinct frames that a volume repeats."""
     radiograph = _radiograph()
     height, width = radiograph.shape
-    around = (0, max(0, ROWS - height)), (0, max(0, COLUMNS - width))
-    picture = np.pad(radiograph, around, mode="reflect")[:ROWS, :COLUMNS]
+    around = (0, max(0, rows - height)), (0, max(0, columns - width))
+    picture = np.pad(radiograph, around, mode="reflect")[:rows, :columns]
     return [np.roll(picture, 151 * number, axis=0) for number in range(DISTINCT)]
 
 
+def source_of_pixels() -> str:
+    """Return the name of the file that pixels are taken from."""
+    is_there = get_testdata_file(RADIOGRAPH, download=False) is not None
+    return RADIOGRAPH if is_there else FALLBACK
+
+
 def _radiograph() -> np.ndarray:
-    radiograph: np.ndarray
-    path = get_testdata_file("RG3_UNCR.dcm", download=False)
-    if path is not None:
-        radiograph = pydicom.dcmread(str(path)).pixel_array
-        return radiograph
-    print("  pydicom-data is not installed: volumes are of synthetic pixels")
-    y, x = np.mgrid[:ROWS, :COLUMNS]
-    breast = np.clip(1.3 - np.hypot((y - ROWS / 2) / ROWS * 2, x / COLUMNS * 1.4), 0, 1)
-    noise = np.random.default_rng(5).normal(0, 5, (ROWS, COLUMNS)) * (breast > 0)
-    radiograph = np.clip(breast * 700 + noise, 0, 2**BITS - 1).astype(np.uint16)
-    return radiograph
+    path = get_testdata_file(source_of_pixels(), download=False)
+    radiograph: np.ndarray = pydicom.dcmread(str(path)).pixel_array
+    return radiograph.clip(max=2**BITS - 1)
 
 
 def _write(volume: DicomVolume, path: Path) -> None:
-    frames = [bytes(ENCODE[volume.syntax](picture)) for picture in pictures()]
+    with ThreadPoolExecutor() as pool:
+        encoded = pool.map(ENCODE[volume.syntax], pictures(volume.rows, volume.columns))
+        frames = [bytes(frame) for frame in encoded]
     order = np.arange(volume.frames) % DISTINCT
     with path.open("wb") as file:
         file.write(header(_attributes(volume), SYNTAXES[volume.syntax]))
@@ -230,8 +240,8 @@ def _attributes(volume: DicomVolume) -> pydicom.Dataset:
         SamplesPerPixel=1,
         PhotometricInterpretation="MONOCHROME2",
         NumberOfFrames=volume.frames,
-        Rows=ROWS,
-        Columns=COLUMNS,
+        Rows=volume.rows,
+        Columns=volume.columns,
         BitsAllocated=16,
         BitsStored=BITS,
         HighBit=BITS - 1,

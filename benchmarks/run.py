@@ -1,20 +1,21 @@
 """Run the benchmarks and write JSON, a page and a plot of each work to benchmarks/results.
 
 Install first: pip install -e ".[bench]". Slides are generated into --folder (about 3 GB), and
-DICOM slides and volumes (about 6 GB more).
+DICOM slides and volumes (about 6 GB more). Works whose name begins with cuda need a GPU, and are
+run only where they are named (about 5 GB of files).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import dicom, training, works
-from benchmarks.measure import Row, machine, rate_text
+from benchmarks import cuda, dicom, training, works
+from benchmarks.measure import Row, UnableError, machine, rate_text
 from benchmarks.slides import Slide
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,6 +28,14 @@ COLORS = {
     "pydicom": "#c0473b",
     "pydicom in threads": "#e39a93",
     "highdicom": "#8a8a8a",
+    "nvimgcodec": "#76b900",
+    "kvikio": "#7400b8",
+    "cucim cuda": "#3b7dd8",
+    "cucim cpu + copy": "#9dc0ee",
+    "regionio cpu + copy": "#444444",
+    "tifffile + copy": "#e08a2e",
+    "pydicom + copy": "#c0473b",
+    "pydicom by nvimgcodec": "#e39a93",
 }
 DENSE = [
     Slide("jpeg420", 16384, 256),
@@ -134,11 +143,16 @@ MEMORY = {
 }
 
 
-def versions() -> dict[str, str]:
+PACKAGES = (
+    "regionio", "cucim-cu12", "tifffile", "imagecodecs", "simplejpeg", "openslide-python",
+    "openslide-bin", "numpy", "pydicom", "pyjpegls", "pylibjpeg-openjpeg", "pillow", "wsidicom",
+    "highdicom",
+)  # fmt: skip
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     found = {}
-    for name in ("regionio", "cucim-cu12", "tifffile", "imagecodecs", "simplejpeg",
-                 "openslide-python", "openslide-bin", "numpy", "pydicom", "pyjpegls",
-                 "pylibjpeg-openjpeg", "pillow", "wsidicom", "highdicom"):  # fmt: skip
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -176,7 +190,7 @@ def markdown(rows: list[Row], about: dict[str, object], workers: int, rounds: in
     return "\n".join([*lines, ""])
 
 
-def plot(rows: list[Row], path: Path) -> None:
+def plot(rows: Sequence[Row], path: Path) -> None:
     """Draw the ratios to each peer."""
     import matplotlib as mpl
 
@@ -214,10 +228,16 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where slides are generated")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--works", nargs="+", choices=[*WORKS, *cuda.WORKS], default=list(WORKS))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where a GPU's are written")
+    parser.add_argument("--quick", action="store_true", help="have a GPU read less")
+    parser.add_argument("--rows", nargs="+", default=(), help="a GPU's rows with this in the name")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for work in options.works:
+        if work in cuda.WORKS:
+            run_on_gpu(work, options)
+            continue
         rows = WORKS[work](options.folder, options.workers, options.rounds)
         held = {}
         memory = MEMORY.get(work)
@@ -225,6 +245,23 @@ def main() -> None:
             held = memory.measure(options.folder, options.workers)
             print(memory.caption, held)
         write(work, rows, options.workers, options.rounds, held)
+
+
+def run_on_gpu(work: str, options: argparse.Namespace) -> None:
+    """Run a work on a GPU, or say what is missing."""
+    settings = cuda.Settings(
+        options.folder,
+        options.workers,
+        options.rounds,
+        options.results,
+        options.quick,
+        tuple(options.rows),
+    )
+    try:
+        cuda.run(work, settings, versions(cuda.PACKAGES), plot)
+    except UnableError as error:
+        msg = f"{work}: {error}"
+        raise SystemExit(msg) from error
 
 
 def write(work: str, rows: list[Row], workers: int, rounds: int, held: dict[str, float]) -> None:

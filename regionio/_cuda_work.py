@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._errors import ClosedError, DeviceError
+from regionio._errors import ClosedError, DeviceError, RegionIOError
 from regionio._reader import Reader, incomplete_regions, paint_masks, planned
 from regionio._region import Region
 from regionio._window import Window
-from regionio.codecs.cuda import jpeg_streams
 from regionio.compose.gather import BatchLayout
 from regionio.engines import ReadStats
-from regionio.engines.cuda.chunk import CpuChunk, RawChunk, TileChunk
+from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.composer import Composer
+from regionio.engines.cuda.held import HeldPart, HeldTiles
 from regionio.engines.cuda.memory import BatchMemory
-from regionio.engines.cuda.nvjpeg import JpegChunk, nvimagecodec
-from regionio.engines.cuda.routes import route_of
+from regionio.engines.cuda.routes import chunk_of
 from regionio.engines.cuda.streams import Context, DeviceThread, device_thread
+from regionio.engines.cuda.tables import ValueTables
 from regionio.engines.group import TileGroup, groups_of
 
 __all__ = ["CudaWork"]
 
-CHUNK_BYTES = 256 * 1024 * 1024
-CHUNK_TILES = 2048
+CHUNK_TILES = 1024
+"""nvImageCodec is fastest with 512 tiles or more at a time."""
 
 
 @dataclass
@@ -66,9 +66,11 @@ class CudaWork:
         1 gives regions without a leading axis.
     num_workers
         Most threads that fetch and decode.
+    ahead
+        Batches that are read ahead: tiles are kept for as many.
     """
 
-    def __init__(self, reader: Reader, batch_size: int, num_workers: int) -> None:
+    def __init__(self, reader: Reader, batch_size: int, num_workers: int, ahead: int = 0) -> None:
         assert reader.device is not None
         self._reader = reader
         self._batch_size = batch_size
@@ -77,6 +79,7 @@ class CudaWork:
         self._next_region = self._regions = 0
         self._stats = ReadStats()
         self._cancelled = False
+        self.held = HeldTiles(ahead)
 
     @property
     def stats(self) -> ReadStats:
@@ -189,6 +192,8 @@ class CudaJob:
         self._errors: dict[int, BaseException] = {}
         self._finished = threading.Event()
         self._event: Any = None
+        self._composer: Composer | None = None
+        self._again: list[HeldPart] = []
         self.cupy: Any = None
 
     def chunks(self, context: Context) -> Iterator[TileChunk]:
@@ -196,15 +201,19 @@ class CudaJob:
         self.cupy = context.cupy
         if self._work.is_cancelled():
             return
-        reader = self._work.reader
-        composer = self._composer(context)
-        most = CHUNK_BYTES // max(1, _tile_bytes(reader, self._window))
-        step = max(1, min(CHUNK_TILES, most))
-        for start in range(0, len(self._window), step):
-            for group in groups_of(self._window[start : start + step], [reader.source.storages]):
+        reader, held = self._work.reader, self._work.held
+        self._composer = self._made_composer(context)
+        last_batch = self._first_batch + len(self._counts) - 1
+        held.expire(self._first_batch, context.share_bytes)
+        self._again, missing = held.find(self._window)
+        tile_bytes = _tile_bytes(reader, self._window)
+        for part in _portions(missing, context.share_bytes // tile_bytes):
+            for group in groups_of(part, [reader.source.storages]):
                 if self._work.is_cancelled():
                     return
-                yield self._chunk(group, composer)
+                chunk = self._chunk(context, group)
+                held.add(chunk, last_batch, len(group) * tile_bytes)
+                yield chunk
 
     def done(self, context: Context, error: BaseException | None) -> None:
         """Note that the pixels are on their way, or that they never will be."""
@@ -214,7 +223,10 @@ class CudaJob:
             error = _explained(context, error, self._nbytes())
             self._errors = dict.fromkeys(range(len(self._counts)), error)
         else:
+            for part in self._again:
+                self._compose_again(context, part)
             self._event = context.compose_stream.record()
+        self._again.clear()
         self._finished.set()
 
     def wait(self, number: int) -> tuple[Any, BatchMemory]:
@@ -234,7 +246,7 @@ class CudaJob:
         memory.used_by(stream)
         return array, memory
 
-    def _composer(self, context: Context) -> Composer:
+    def _made_composer(self, context: Context) -> Composer:
         """Allocate the batches, and fill the regions that will not be covered."""
         reader, work = self._work.reader, self._work
         dtype, shape = reader.conversion.dtype, reader.layout.shape
@@ -260,36 +272,55 @@ class CudaJob:
         )
         return Composer(layout, reader.planes, reader.layout.channels, reader.conversion)
 
-    def _chunk(self, group: TileGroup, composer: Composer) -> TileChunk:
+    def _chunk(self, context: Context, group: TileGroup) -> TileChunk:
         """Return the chunk that takes the tiles' way."""
-        index = group.view.index
         convert = self._work.reader.source.convert
-        codec = nvimagecodec()
-        threads = self._work.num_workers
+        tables = ValueTables.of(convert, group.dtype)
+        plan = ChunkPlan(group, self._work.num_workers, self._compose, tables)
+        index = group.view.index
+        return chunk_of(context, plan, index, None if tables is not None else convert)
 
-        def compose(context: Context, chunk: TileChunk) -> None:
-            composer(context, chunk)
-            self._note(chunk)
-
-        streams = None if codec is None else jpeg_streams(group.encoding, group.tile_shape[:2])
-        route = route_of(group, convert, streams)
-        if route == "nvjpeg" and streams is not None:
-            return JpegChunk(group, threads, compose, codec=codec, streams=streams)
-        if route == "raw":
-            return RawChunk(group, threads, compose)
-        return CpuChunk(
-            group, threads, compose, convert=convert, samples=index.samples, dtype=index.dtype
-        )
-
-    def _note(self, chunk: TileChunk) -> None:
+    def _compose(self, context: Context, chunk: TileChunk) -> None:
+        """Write the pieces of a chunk's tiles into regions."""
         self._work.note(chunk.stats)
-        for member, error in chunk.failed.items():
-            for region in chunk.group.regions(member):
-                self._errors.setdefault(region // self._work.batch_size - self._first_batch, error)
+        self._write(context, chunk, chunk.group.window, chunk.complete_rows(context), chunk.failed)
+
+    def _compose_again(self, context: Context, part: HeldPart) -> None:
+        """Write the pieces of tiles that were decoded for earlier batches."""
+        if not part.chunk.finished:
+            msg = "a batch before this one, whose tiles it needs, could not be read"
+            raise DeviceError(msg)
+        self._write(context, part.chunk, part.window, part.rows(context), part.failed)
+
+    def _write(
+        self,
+        context: Context,
+        chunk: TileChunk,
+        window: Window,
+        rows: NDArray[Any],
+        failed: dict[int, RegionIOError],
+    ) -> None:
+        bounds, batch_size = window.first_piece, self._work.batch_size
+        for member, error in failed.items():
+            for region in window.pieces["region"][bounds[member] : bounds[member + 1]].tolist():
+                self._errors.setdefault(region // batch_size - self._first_batch, error)
+        if failed:
+            there = np.setdiff1d(np.arange(len(window)), list(failed))
+            window, rows = window.chosen(there), rows[there]
+        assert self._composer is not None
+        self._composer(context, chunk.kind, window, rows)
+        chunk.lease.slab.busy = context.compose_stream.record()
 
     def _nbytes(self) -> int:
         reader = self._work.reader
         return reader.region_bytes * sum(self._counts)
+
+
+def _portions(window: Window, most_tiles: int) -> Iterator[Window]:
+    """Cut a window into parts for one chunk each."""
+    step = max(1, min(CHUNK_TILES, most_tiles))
+    for start in range(0, len(window), step):
+        yield window[start : start + step]
 
 
 def _tile_bytes(reader: Reader, window: Window) -> int:

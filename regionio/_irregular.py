@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._index import TileTable
+from regionio._window import runs
 
-__all__ = ["Layouts", "VisibleParts", "VisibleTiles", "runs"]
+__all__ = ["Layouts", "VisibleParts", "VisibleTiles"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,16 +153,6 @@ class VisibleTiles:
         key = (low[part, 0] + y) * self._bins[1] + low[part, 1] + x
         order = np.argsort(key, kind="stable")
         self._key, self._member = key[order], part[order]
-
-
-def runs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the owner of each thing and its number there, where owner i has `counts[i]` things.
-
-    >>> runs(np.array([2, 0, 3]))
-    (array([0, 0, 2, 2, 2]), array([0, 1, 0, 1, 2]))
-    """
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _placed(table: TileTable, position: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:

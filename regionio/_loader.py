@@ -22,7 +22,7 @@ WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
 LEAST_TILES = 256
-LEAST_TILES_CUDA = 4096
+LEAST_TILES_CUDA = 512
 """Small batches are planned together until they need about so many tiles."""
 
 
@@ -244,14 +244,14 @@ class Epoch:
     ) -> None:
         self._feed = feed
         self._options = options
-        self._work = begun(reader, options.batch_size, options.num_workers)
+        self._together, self._window = _window_sizes(reader, options)
+        self._work = begun(reader, options.batch_size, options.num_workers, ahead=self._window)
         self._ahead: list[Any] = []
         self._exhausted = False
         self._error: BaseException | None = None
         self._superseded = False
         self._lock = threading.Lock()
         self._handed_out = 0
-        self._together, self._window = _window_sizes(reader, options)
         self.delivered = skip
         self._to_skip = skip * options.batch_size
         self._finalizer = weakref.finalize(self, _end, self._work, file)

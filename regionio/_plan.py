@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._irregular import Layouts, VisibleTiles, runs
-from regionio._window import PIECE, View, Window, make_window, single_piece_window
+from regionio._irregular import Layouts, VisibleTiles
+from regionio._window import PIECE, View, Window, make_window, runs, single_piece_window
 
 __all__ = ["plan_region", "plan_regions"]
 

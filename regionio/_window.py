@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from regionio._index import ImageIndex, Level, TileTable
 
-__all__ = ["PIECE", "TILE", "View", "Window", "make_window", "single_piece_window"]
+__all__ = ["PIECE", "TILE", "View", "Window", "make_window", "runs", "single_piece_window"]
 
 PIECE = np.dtype(
     [
@@ -125,6 +125,14 @@ class Window:
             self.pieces[bounds[0] : bounds[-1]],
         )
 
+    def chosen(self, numbers: NDArray[np.int64]) -> Window:
+        """Return the tiles that stand at some places, in that order, with their pieces."""
+        counts = np.diff(self.first_piece)[numbers]
+        owner, inner = runs(counts)
+        pieces = self.pieces[self.first_piece[numbers][owner] + inner]
+        first_piece = np.concatenate(([0], np.cumsum(counts)))
+        return Window(self.views, self.tiles[numbers], first_piece, pieces)
+
     def joined(self, later: Window, batch_size: int) -> Window:
         """Return one window of both, in which tiles that both need stand once.
 
@@ -228,3 +236,13 @@ def _describe(tiles: NDArray[Any], view: View) -> None:
         tiles["columns"] = np.minimum(level.width - column * width, width)
     else:
         tiles["rows"], tiles["columns"] = height, width
+
+
+def runs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the owner of each thing and its number there, where owner i has `counts[i]` things.
+
+    >>> runs(np.array([2, 0, 3]))
+    (array([0, 0, 2, 2, 2]), array([0, 1, 0, 1, 2]))
+    """
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)

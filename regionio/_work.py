@@ -36,7 +36,11 @@ class AnyWork(Protocol):
 
 
 def begun(
-    reader: Reader, batch_size: int, num_workers: int, out: NDArray[Any] | None = None
+    reader: Reader,
+    batch_size: int,
+    num_workers: int,
+    out: NDArray[Any] | None = None,
+    ahead: int = 0,
 ) -> AnyWork:
     """Return a run of batches.
 
@@ -50,12 +54,14 @@ def begun(
         Most concurrent tasks beside the thread that waits.
     out
         Memory for a single region.
+    ahead
+        Batches that will be begun before the first is finished.
     """
     if reader.device is None:
         return Work(reader, batch_size, num_workers, out)
     from regionio._cuda_work import CudaWork  # and with it what only a GPU needs
 
-    return CudaWork(reader, batch_size, num_workers)
+    return CudaWork(reader, batch_size, num_workers, ahead)
 
 
 def read_region(

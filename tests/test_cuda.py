@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +14,37 @@ import tifffile
 import regionio
 from regionio import DeviceError
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
+from tests.fake_cuda import fake_gpu
+from tests.kernels import COMPILER
 
 DATA = Path(__file__).parent / "data"
-gpu = pytest.mark.gpu
+gpu = pytest.mark.gpu  # others do with what stands for a GPU
+
+
+@cache
+def real_cupy() -> Any | None:
+    """Return CuPy if it has a GPU."""
+    try:
+        import cupy
+    except ImportError:
+        return None
+    try:
+        return cupy if cupy.cuda.runtime.getDeviceCount() else None
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return None
 
 
 @pytest.fixture
-def cupy() -> Any:
-    """Return CuPy, or skip without a GPU."""
-    module = pytest.importorskip("cupy")
-    try:
-        count = module.cuda.runtime.getDeviceCount()
-    except module.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"no GPU: {error}")
-    if count == 0:
-        pytest.skip("no GPU")
-    return module
+def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return CuPy, or what stands for it where there is no GPU and a test can do without."""
+    real = real_cupy()
+    if real is not None:
+        yield real
+    elif request.node.get_closest_marker("gpu") or COMPILER is None:
+        pytest.skip("there is no GPU")
+    else:
+        with fake_gpu(monkeypatch) as fake:
+            yield fake
 
 
 def tiff(path: Path, picture: np.ndarray, **options: Any) -> Path:
@@ -68,22 +85,27 @@ NAMES = (
     "aperio", "dicom slide", "dicom volume", "native volume", "big-endian volume", "jpeg",
     "jpeg gray", "raw", "raw big-endian", "planar", "deflate", "float",
 )  # fmt: skip
-LOSSY = {"jpeg", "jpeg gray", "dicom slide"}
 
 
-def same(found: Any, expected: np.ndarray, name: str, cupy: Any) -> None:
+LOSSY = {"aperio", "jpeg", "jpeg gray", "dicom slide"}
+"""Of these, the hardware engine decodes a few values otherwise than libjpeg."""
+
+
+def most_different(name: str, cupy: Any) -> int:
+    return 1 if name in LOSSY and cupy is real_cupy() else 0
+
+
+def same(found: Any, expected: np.ndarray, cupy: Any, most: float = 0) -> None:
     assert isinstance(found.array, cupy.ndarray)
     assert found.device == "cuda:0"
     values = cupy.asnumpy(found.array)
     assert values.dtype == expected.dtype
-    if name in LOSSY:
-        difference = np.abs(values.astype(np.float64) - expected)
-        assert difference.max() <= 3  # the hybrid decoder; the hardware engine differs by 1
+    if most:
+        assert np.abs(values.astype(np.float64) - expected).max() <= most
     else:
         np.testing.assert_array_equal(values, expected)
 
 
-@gpu
 @pytest.mark.parametrize("options", [
     {}, {"layout": "CYX"}, {"layout": "CYX", "scale": 0.25, "offset": -3, "dtype": "float32"},
     {"layout": "YXC", "scale": 1 / 4096, "dtype": "float16"},
@@ -104,28 +126,27 @@ def test_regions_equal_the_cpus(
     on_gpu = list(image.read_region(locations, size, batch_size=16, device="cuda", **options))
     assert len(on_gpu) == len(on_cpu)
     for found, expected in zip(on_gpu, on_cpu, strict=True):
-        same(found, np.asarray(expected), name, cupy)
+        same(found, np.asarray(expected), cupy, most_different(name, cupy))
         np.testing.assert_array_equal(found.locations, expected.locations)
     single = tuple(locations[0].tolist())
     found = image.read_region(single, size, device="cuda", **options)
-    same(found, np.asarray(image.read_region(single, size, **options)), name, cupy)
+    alone = np.asarray(image.read_region(single, size, **options))
+    same(found, alone, cupy, most_different(name, cupy))
 
 
-@gpu
 def test_a_whole_volume_and_values(tmp_path: Path, cupy: Any) -> None:
     path = native_volume(tmp_path / "v.dcm")
     for values in ("stored", "modality", "display"):
         image = regionio.open(path, values=values)
         whole = np.asarray(image.read_region())
-        same(image.read_region(device="cuda"), whole, values, cupy)
+        same(image.read_region(device="cuda"), whole, cupy)
 
 
-@gpu
 def test_masks_and_fill(tmp_path: Path, cupy: Any) -> None:
     image = regionio.open(DATA / "CMU-1-Small-Region.svs")
     on_cpu = image.read_region((-30, 2900), (100, 100), return_mask=True)
     on_gpu = image.read_region((-30, 2900), (100, 100), return_mask=True, device="cuda")
-    same(on_gpu, np.asarray(on_cpu), "fill", cupy)
+    same(on_gpu, np.asarray(on_cpu), cupy, most_different("aperio", cupy))
     np.testing.assert_array_equal(cupy.asnumpy(on_gpu.mask), on_cpu.mask)
 
 
@@ -143,8 +164,10 @@ extern "C" __global__ void slow_sum(const unsigned char *data, long long n, long
 
 @gpu
 @pytest.mark.parametrize("own_stream", [False, True])
-def test_memory_is_not_used_again_before_its_consumer_is_done(cupy: Any, own_stream: bool) -> None:
-    image = regionio.open(DATA / "CMU-1-Small-Region.svs")
+def test_memory_is_not_used_again_before_its_consumer_is_done(
+    tmp_path: Path, cupy: Any, own_stream: bool
+) -> None:
+    image = regionio.open(tiff(tmp_path / "r.tif", scene(2200, 2200, 3)))
     locations = np.random.default_rng(0).integers(0, 1900, (640, 2))
     expected = [
         int(np.asarray(batch).sum(dtype=np.uint64))
@@ -165,11 +188,11 @@ def test_memory_is_not_used_again_before_its_consumer_is_done(cupy: Any, own_str
 
 
 @gpu
-def test_torch_takes_batches_without_copies(cupy: Any) -> None:
+def test_torch_takes_batches_without_copies(tmp_path: Path, cupy: Any) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no GPU")
-    image = regionio.open(DATA / "CMU-1-Small-Region.svs")
+    image = regionio.open(tiff(tmp_path / "r.tif", scene(2200, 2200, 3)))
     locations = np.random.default_rng(0).integers(0, 1900, (256, 2))
     options: dict[str, Any] = {"layout": "NCHW", "scale": 1 / 255, "batch_size": 64}
     expected = list(image.read_region(locations, (224, 224), **options))
@@ -186,7 +209,6 @@ def test_torch_takes_batches_without_copies(cupy: Any) -> None:
             np.testing.assert_array_equal(tensor.cpu().numpy(), np.asarray(wanted))
 
 
-@gpu
 def test_damaged_tiles_are_errors(tmp_path: Path, cupy: Any) -> None:
     path = files(tmp_path)["jpeg"]
     with tifffile.TiffFile(path) as file:
@@ -201,7 +223,6 @@ def test_damaged_tiles_are_errors(tmp_path: Path, cupy: Any) -> None:
     assert good.shape == (64, 300, 3)
 
 
-@gpu
 def test_several_loaders_and_threads_at_once(cupy: Any) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -215,7 +236,8 @@ def test_several_loaders_and_threads_at_once(cupy: Any) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(run, range(8)):
-            assert np.abs(found.astype(int) - expected).max() <= 3
+            most = most_different("dicom slide", cupy)
+            assert np.abs(found.astype(int) - expected).max() <= most
 
 
 def test_without_a_gpu_the_error_says_what_is_missing() -> None:

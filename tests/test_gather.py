@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,44 +18,12 @@ from regionio.compose.gather import (
     channel_table,
     piece_table,
 )
+from tests.kernels import COMPILER, compiled_gather
 
-COMPILER = shutil.which("g++") or shutil.which("clang++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 
-AROUND = """
-#include <string.h>
-#define __device__
-#define __global__
-struct Index { unsigned int x, y; };
-static Index blockIdx, threadIdx, gridDim, blockDim;
-static float __fmul_rn(float a, float b) { return a * b; }
-static float __fadd_rn(float a, float b) { return a + b; }
-static double __dmul_rn(double a, double b) { return a * b; }
-static double __dadd_rn(double a, double b) { return a + b; }
-"""
-DRIVER = """
-extern "C" void run(const Piece *pieces, unsigned int count, const Channel *channels,
-                    int64 row_stride, int64 pixel_stride, const void *scale, const void *offset) {
-    gridDim = {count, 2};
-    blockDim = {32, 1};
-    for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
-        for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
-            for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
-                gather(pieces, channels, row_stride, pixel_stride, (const WORKING *)scale,
-                       (const WORKING *)offset);
-}
-"""
 ROWS, COLUMNS, DEPTH, HEIGHT, WIDTH = 24, 40, 2, 30, 33
 BATCH, TILES = 3, 5
-
-
-def compiled(kind: GatherKind, folder: Path) -> Any:
-    source = folder / "gather.cpp"
-    source.write_text(AROUND + kind.source_text(half="_Float16") + DRIVER)
-    library = folder / "gather.so"
-    options = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-w"]
-    subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library)).run
 
 
 def random_values(dtype: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
@@ -109,8 +74,8 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_the_kernel_does_what_numpy_does(kind: GatherKind, tmp_path: Path) -> None:
-    run = compiled(kind, tmp_path)
+def test_the_kernel_does_what_numpy_does(kind: GatherKind) -> None:
+    run = compiled_gather(kind.source_text())
     for layout, planar, planes in itertools.product(("YXC", "CYX"), (False, True), (1, 2)):
         check(run, kind, layout, planar=planar, planes=planes)
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._index import Encoding
-from regionio._irregular import runs
 from regionio._opened import SourceStorages
-from regionio._window import Window
+from regionio._window import Window, runs
 from regionio.codecs import box_decoder_for, decoder_for, piece_decoder_for
 from regionio.compose.canvas import PieceTuple
 from regionio.storage import FetchCount, FileRanges, Storage

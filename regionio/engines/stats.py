@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 __all__ = ["ReadStats"]
 
@@ -25,7 +25,10 @@ class ReadStats:
         Tiles that the cache held, or that another reader was decoding.
     regions
         Regions delivered.
-
+    bytes_kvikio
+        Of `bytes_read`, those that KvikIO read into the memory of a GPU.
+    bytes_cufile
+        Of these, those that went through cuFile (GPUDirect Storage), not through POSIX reads.
     """
 
     bytes_wanted: int = 0
@@ -34,12 +37,10 @@ class ReadStats:
     tiles_decoded: int = 0
     cache_hits: int = 0
     regions: int = 0
+    bytes_kvikio: int = 0
+    bytes_cufile: int = 0
 
     def add(self, other: ReadStats) -> None:
         """Add another reader's counts to these."""
-        self.bytes_wanted += other.bytes_wanted
-        self.bytes_read += other.bytes_read
-        self.requests += other.requests
-        self.tiles_decoded += other.tiles_decoded
-        self.cache_hits += other.cache_hits
-        self.regions += other.regions
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))

@@ -60,6 +60,38 @@ class TileConversion:
             pixels = transformed(self._transforms[number], pixels)
         return pixels if self._colors is None else self._colors(pixels)
 
+    def numbers_of(self, tiles: Sequence[int]) -> NDArray[np.int32]:
+        """Return which of the transforms each tile takes."""
+        if self._number_of is None:
+            return np.zeros(len(tiles), dtype=np.int32)
+        return self._number_of[np.asarray(tiles, dtype=np.int64)]
+
+    def is_tabular(self, stored: np.dtype[Any]) -> bool:
+        """Return whether `table` gives all that this does to values of a stored dtype."""
+        kinds = {isinstance(transform, PaletteTransform) for transform in self._transforms}
+        return self._colors is None and len(kinds) == 1 and _has_tables(stored)
+
+    def table(self, number: int, stored: np.dtype[Any]) -> NDArray[Any]:
+        """Return what becomes of every stored value.
+
+        Parameters
+        ----------
+        number
+            Of the transform.
+        stored
+            Dtype of stored values, integers of one or two bytes.
+
+        Returns
+        -------
+        ndarray
+            ``[2**bits, n]``, in the order of the values' bits: the `n` samples of a palette's colour,
+            or the one that becomes of each sample.
+        """
+        transform = self._transforms[number]
+        if isinstance(transform, GrayTransform):
+            return _table(transform, stored.str)[:, None]
+        return transformed(transform, _every_value(stored)[:, None])
+
 
 def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
     """Return converted pixels.
@@ -82,7 +114,7 @@ def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
         return colors
     if isinstance(transform, ColorTransform):
         return _rescaled_colors(transform, pixels)
-    if pixels.dtype.kind in "ui" and pixels.itemsize <= 2 and pixels.size >= SMALL_TILE:
+    if _has_tables(pixels.dtype) and pixels.size >= SMALL_TILE:
         table = _table(transform, pixels.dtype.str)
         # as unsigned numbers, values are places in the table
         places = np.ascontiguousarray(pixels).view(f"u{pixels.itemsize}")
@@ -107,9 +139,17 @@ def lowest_value(transform: Transform) -> float:
 @lru_cache(maxsize=MOST_TABLES)
 def _table(transform: GrayTransform, dtype: str) -> NDArray[Any]:
     """Return what becomes of every value of an integer dtype, in the order of its bits."""
-    count = 1 << 8 * np.dtype(dtype).itemsize
-    values = np.arange(count).astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
-    return _computed(transform, values)
+    return _computed(transform, _every_value(np.dtype(dtype)))
+
+
+def _has_tables(stored: np.dtype[Any]) -> bool:
+    return stored.kind in "ui" and stored.itemsize <= 2
+
+
+def _every_value(stored: np.dtype[Any]) -> NDArray[Any]:
+    """Return all values of an integer dtype, in the order of their bits."""
+    count = 1 << 8 * stored.itemsize
+    return np.arange(count).astype(f"u{stored.itemsize}").view(stored)
 
 
 def _computed(transform: GrayTransform, values: NDArray[Any]) -> NDArray[Any]:

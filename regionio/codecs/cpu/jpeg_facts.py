@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from regionio._errors import DecodeError
 
-__all__ = ["JpegFacts", "check_end"]
+__all__ = ["TAIL_BYTES", "JpegFacts", "check_end"]
 
 JFIF_MARKER, ADOBE_MARKER, JPEG_LS_FRAME = 0xE0, 0xEE, 0xF7
 START_OF_FRAME = frozenset((*range(0xC0, 0xD0), JPEG_LS_FRAME)) - {0xC4, 0xC8, 0xCC}
@@ -51,8 +51,10 @@ class JpegFacts:
         Bits a sample, size in pixels.
     components
         Identifiers of the components.
-    lossless
-        Whether the process is one without a cosine transform.
+    sampling
+        Factors of the components, across in the higher four bits, down in the lower.
+    process
+        Marker of the frame: 0xC0 is baseline.
     after_jfif
         Where the stream goes on after a JFIF segment that stands first, 0 where there is none.
     jfif
@@ -66,10 +68,16 @@ class JpegFacts:
     height: int
     width: int
     components: tuple[int, ...]
-    lossless: bool
+    sampling: tuple[int, ...]
+    process: int
     after_jfif: int
     jfif: bool
     adobe: int | None
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the process is one without a cosine transform."""
+        return self.process in LOSSLESS_FRAMES
 
     @property
     def named_rgb(self) -> bool:
@@ -131,7 +139,8 @@ class JpegFacts:
                     height=int.from_bytes(content[1:3], "big"),
                     width=int.from_bytes(content[3:5], "big"),
                     components=tuple(content[6 : 6 + 3 * content[5] : 3]),
-                    lossless=marker in LOSSLESS_FRAMES,
+                    sampling=tuple(content[7 : 6 + 3 * content[5] : 3]),
+                    process=marker,
                     after_jfif=after_jfif,
                     jfif=jfif,
                     adobe=adobe,

@@ -2,6 +2,41 @@
 
 from __future__ import annotations
 
-from regionio.codecs.cuda.jpeg import JpegStreams, jpeg_streams
+from typing import Protocol
 
-__all__ = ["JpegStreams", "jpeg_streams"]
+from regionio._index import Encoding
+from regionio.codecs.cuda.jpeg import Colors, JpegStreams, jpeg_streams
+from regionio.codecs.cuda.jpeg2000 import Jpeg2000Facts, Jpeg2000Streams, jpeg2000_streams
+
+__all__ = [
+    "Colors",
+    "GpuStreams",
+    "Jpeg2000Facts",
+    "Jpeg2000Streams",
+    "JpegStreams",
+    "gpu_streams",
+]
+
+
+class GpuStreams(Protocol):
+    """Makes streams for a GPU's decoder of tiles as they stand in the file.
+
+    Attributes
+    ----------
+    prefix
+        What goes in front of each tile's content.
+    skipped
+        Bytes at a tile's start that its content does not have.
+    """
+
+    prefix: bytes
+    skipped: int
+
+    def colors(self, data: memoryview) -> Colors | None:
+        """Return what is to be made of a tile's components, None if the CPU has to decode it."""
+        ...
+
+
+def gpu_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> GpuStreams | None:
+    """Return what makes streams of an encoding's tiles, None if the CPU has to decode them."""
+    return jpeg_streams(encoding, tile_shape) or jpeg2000_streams(encoding, tile_shape)

@@ -5,14 +5,23 @@ Source: ITU-T T.81; T.871; TIFF Technical Note 2; DICOM PS3.5, A.4.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
-from regionio.codecs.cpu.jpeg import START, is_plain, tables_of
-from regionio.codecs.cpu.jpeg_facts import JpegFacts
+from regionio.codecs.cpu.jpeg import END, START, is_plain, tables_of
+from regionio.codecs.cpu.jpeg_facts import TAIL_BYTES, JpegFacts
 from regionio.codecs.cpu.jpeg_frame import JpegColors
 
-__all__ = ["JpegStreams", "jpeg_streams"]
+__all__ = ["Colors", "JpegStreams", "jpeg_streams"]
+
+Colors = Literal["gray", "rgb", "as is"]
+"""What a decoder makes of components: one as it is, RGB of YCbCr, or three as they are."""
+
+BASELINE = 0xC0
+USUAL_SAMPLING = {(across, 0x11, 0x11) for across in (0x11, 0x12, 0x21, 0x22)}
+"""4:4:4, 4:4:0, 4:2:2 and 4:2:0: what the hardware engine decodes."""
 
 YCBCR_COMPONENTS = {(1, 2, 3), (0, 1, 2)}
 """Identifiers of components that decoders take for Y, Cb and Cr where nothing else is said."""
@@ -24,7 +33,7 @@ def jpeg_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> JpegStreams
     unusual = encoding.option("whole_header") or encoding.option("used_bits")
     if encoding.compression != "jpeg" or encoding.dtype != "uint8" or unusual:
         return None
-    if not is_frame and (not is_plain(encoding) or encoding.stored_colorspace == "rgb"):
+    if not is_frame and not is_plain(encoding):
         return None
     return JpegStreams(encoding, tile_shape)
 
@@ -48,39 +57,59 @@ class JpegStreams:
 
     def __init__(self, encoding: Encoding, tile_shape: tuple[int, int]) -> None:
         self._shape = (*tile_shape, encoding.samples)
-        self._colors = JpegColors(encoding) if encoding.option("items") else None
+        self._of_frames = JpegColors(encoding) if encoding.option("items") else None
+        self._is_rgb = encoding.stored_colorspace == "rgb"
         self._facts: JpegFacts | None = None
-        if self._colors is not None:
+        self._found: Colors | None = None
+        if self._of_frames is not None:
             self.prefix, self.skipped = b"", HEADER_BYTES
         else:
             self.prefix, self.skipped = tables_of(encoding) or START, len(START)
 
-    def accepts(self, data: memoryview) -> bool:
-        """Return whether a tile, as it stands in the file, may be given to nvJPEG."""
+    def colors(self, data: memoryview) -> Colors | None:
+        """Return what nvJPEG has to do with a tile's components, None if it may not be given it.
+
+        Parameters
+        ----------
+        data
+            The tile, as it stands in the file.
+        """
         stream = data
-        if self._colors is not None:
+        if self._of_frames is not None:
             if not is_one_item(data, len(data)):
-                return False
+                return None
             stream = data[HEADER_BYTES:]
+        if END not in bytes(data[-TAIL_BYTES:]):  # cut short, which nvJPEG does not say
+            return None
         facts = self._facts
         if facts is None or not facts.begin(stream):  # mostly all tiles have the same
             try:
                 facts = JpegFacts.of(stream)
                 facts.check(self._shape)
             except DecodeError:
-                return False
+                return None
             self._facts = facts
-        return self._is_usual(facts)
+            self._found = self._colors_of(facts)
+        return self._found
 
-    def _is_usual(self, facts: JpegFacts) -> bool:
-        if facts.lossless or facts.precision != 8:
-            return False
-        if self._colors is not None and (
-            self._colors.overlooked(facts) or not self._colors.left_to_libjpeg(facts)
-        ):
-            return False
+    def _colors_of(self, facts: JpegFacts) -> Colors | None:
+        if facts.process != BASELINE or facts.precision != 8:
+            return None
         if len(facts.components) == 1:
-            return True
-        if facts.adobe is not None:
-            return facts.adobe == 1
-        return facts.jfif or facts.components in YCBCR_COMPONENTS
+            return "gray"
+        if self._are_as_is(facts):
+            return "as is" if len(set(facts.sampling)) == 1 else None
+        if facts.sampling not in USUAL_SAMPLING:
+            return None
+        if self._of_frames is not None and (
+            self._of_frames.overlooked(facts) or not self._of_frames.left_to_libjpeg(facts)
+        ):
+            return None
+        is_ycbcr = facts.jfif or facts.components in YCBCR_COMPONENTS
+        return "rgb" if (is_ycbcr if facts.adobe is None else facts.adobe == 1) else None
+
+    def _are_as_is(self, facts: JpegFacts) -> bool:
+        """Return whether components are not to be converted, whatever the stream says of them."""
+        if self._of_frames is None:
+            return self._is_rgb
+        return not facts.jfif and not self._of_frames.left_to_libjpeg(facts)

@@ -1,4 +1,4 @@
-"""Writes the tiles of a chunk into regions: one launch of one kernel."""
+"""Writes tiles into regions: one launch of one kernel for all that lie together."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._irregular import runs
+from regionio._window import Window, runs
 from regionio.compose.canvas import ChannelMap
 from regionio.compose.gather import BatchLayout, GatherKind, channel_table, piece_table
-from regionio.engines.cuda.chunk import TileChunk
+from regionio.engines.cuda.fetch import places_for
 from regionio.engines.cuda.streams import Context
 from regionio.values import Conversion
 
@@ -43,35 +43,38 @@ class Composer:
     channels: int
     conversion: Conversion
 
-    def __call__(self, context: Context, chunk: TileChunk) -> None:
-        """Launch the kernel for a chunk's pieces, on the compose stream."""
-        pieces, tiles = self._pieces(chunk)
+    def __call__(
+        self, context: Context, kind: GatherKind, window: Window, tiles: NDArray[Any]
+    ) -> None:
+        """Launch the kernel, on the compose stream.
+
+        Parameters
+        ----------
+        context
+            Of the GPU.
+        kind
+            How samples lie there.
+        window
+            Tiles, with their pieces.
+        tiles
+            ``GATHER_PIECE[n]``, of each tile, as `piece_table` wants it.
+        """
+        pieces = window.pieces
         if len(pieces) == 0:
             return
+        owner, _ = runs(np.diff(window.first_piece))
         table, of_plane = channel_table(self.planes, self.channels, self.layout.strides[4])
-        rows = piece_table(pieces, tiles, self.layout, of_plane)
+        rows = piece_table(pieces, tiles[owner], self.layout, of_plane)
         scale, offset = (
             self._per_channel(values, neutral)
             for values, neutral in ((self.conversion.scale, 1), (self.conversion.offset, 0))
         )
-        stream = context.compose_stream
-        cupy = context.cupy
-        with stream:
-            arguments = [cupy.asarray(part.view(np.uint8)) for part in (rows, table, scale, offset)]
-            kernel = self._kernel(context, chunk.kind)
+        with context.compose_stream:
+            uploaded = _uploaded(context, rows, table, scale, offset)
+            kernel = self._kernel(context, kind)
             grid = len(rows), min(BLOCKS_DOWN, int(pieces["height"].max()))
             strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
-            kernel(grid, (THREADS,), (*arguments[:2], *strides, *arguments[2:]))
-
-    def _pieces(self, chunk: TileChunk) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the pieces of the tiles that are there, and of each its tile."""
-        group = chunk.group
-        owner, _ = runs(np.diff(group.window.first_piece))
-        pieces = group.window.pieces
-        if chunk.failed:
-            there = ~np.isin(owner, list(chunk.failed))
-            owner, pieces = owner[there], pieces[there]
-        return pieces, chunk.rows()[owner]
+            kernel(grid, (THREADS,), (*uploaded[:2], *strides, *uploaded[2:]))
 
     def _per_channel(self, values: NDArray[Any] | None, neutral: float) -> NDArray[Any]:
         working = self.conversion.working
@@ -89,3 +92,13 @@ class Composer:
             kernel = context.cupy.RawKernel(text, "gather", options=("--std=c++17",))
             context.kernels[kind] = kernel
         return context.kernels[kind]
+
+
+def _uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:
+    """Copy tables to the GPU in one go; return the part that each is in."""
+    places, total = places_for(np.array([table.nbytes for table in tables], dtype=np.int64))
+    together = np.zeros(total, dtype=np.uint8)
+    for table, place in zip(tables, places.tolist(), strict=True):
+        together[place : place + table.nbytes] = table.reshape(-1).view(np.uint8)
+    device = context.cupy.asarray(together)
+    return [device[place:] for place in places.tolist()]

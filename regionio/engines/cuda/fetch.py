@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._native import native
 from regionio.storage import FetchCount, Storage
 
 __all__ = ["places_for", "read_to_places", "shares"]
 
 ALIGNMENT = 16
 """Of each tile in memory: enough for every sample, and for the widest loads."""
-
-LARGEST_GAP_BYTES = 16 * 1024
-MOST_BUFFERS = 512
-"""Buffers of one read; operating systems take at least 1024."""
 
 SHARE_BYTES = 1024 * 1024
 """What is not worth a thread of its own."""
@@ -52,11 +47,7 @@ def shares(nbytes: NDArray[np.int64], threads: int) -> list[slice]:
 
 
 def read_to_places(
-    storage: Storage,
-    offset: Sequence[int],
-    nbytes: Sequence[int],
-    place: Sequence[int],
-    buffer: NDArray[np.uint8],
+    storage: Storage, placed: NDArray[np.int64], buffer: NDArray[np.uint8]
 ) -> FetchCount:
     """Read tiles, neighbours together, each to its place.
 
@@ -64,10 +55,9 @@ def read_to_places(
     ----------
     storage
         The file.
-    offset, nbytes
-        Of each tile, sorted by offset.
-    place
-        Where in the buffer each goes.
+    placed
+        ``int64[n, 3]``, offset and bytes of each tile and its place in the buffer, sorted by
+        offset.
     buffer
         The memory.
 
@@ -83,57 +73,12 @@ def read_to_places(
     """
     count = FetchCount()
     file = storage.ranges(np.zeros((0, 2), np.int64))
+    done = 0
+    if file is not None and native is not None:
+        packed = np.ascontiguousarray(placed)
+        done, count.requests, count.bytes_read = native.read_ranges(file.descriptor, packed, buffer)
+        count.bytes_wanted = int(packed[:done, 1].sum())
     memory = buffer.data
-    if file is None or not hasattr(os, "preadv"):
-        _read_one_by_one(storage, offset, nbytes, place, memory, count)
-        return count
-    gap = memoryview(bytearray(LARGEST_GAP_BYTES))
-    first = 0
-    while first < len(offset):
-        buffers, stop, last = _run(offset, nbytes, place, memory, gap, first)
-        size = stop - offset[first]
-        got = os.preadv(file.descriptor, buffers, offset[first])
-        if got < size:  # a signal, or the end of the file
-            part = slice(first, last)
-            _read_one_by_one(storage, offset[part], nbytes[part], place[part], memory, count)
-        else:
-            count.requests += 1
-            count.bytes_read += size
-            count.bytes_wanted += sum(nbytes[first:last])
-        first = last
+    for offset, nbytes, place in placed[done:].tolist():
+        storage.read_into(offset, memory[place : place + nbytes], count)
     return count
-
-
-def _run(
-    offset: Sequence[int],
-    nbytes: Sequence[int],
-    place: Sequence[int],
-    memory: memoryview,
-    gap: memoryview,
-    first: int,
-) -> tuple[list[memoryview], int, int]:
-    """Return the buffers of tiles that are read together, where they end, and the next tile."""
-    buffers: list[memoryview] = []
-    stop, number = offset[first], first
-    while number < len(offset) and len(buffers) < MOST_BUFFERS:
-        between = offset[number] - stop
-        if not 0 <= between <= LARGEST_GAP_BYTES:
-            break
-        if between:
-            buffers.append(gap[:between])
-        buffers.append(memory[place[number] : place[number] + nbytes[number]])
-        stop = offset[number] + nbytes[number]
-        number += 1
-    return buffers, stop, number
-
-
-def _read_one_by_one(
-    storage: Storage,
-    offset: Sequence[int],
-    nbytes: Sequence[int],
-    place: Sequence[int],
-    memory: memoryview,
-    count: FetchCount,
-) -> None:
-    for start, size, at in zip(offset, nbytes, place, strict=True):
-        storage.read_into(start, memory[at : at + size], count)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BatchMemory", "Staging"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BatchMemory", "GivenMemory", "PinnedBuffer"]
 
 
 class BatchMemory:
@@ -86,47 +88,60 @@ def _stream(cupy: Any, number: int, device: int) -> Any:
     return cupy.cuda.ExternalStream(number, device)
 
 
-class Staging:
-    """Buffers of a task: pinned memory of the host, and memory of the GPU.
+class GivenMemory:
+    """Memory that the caller gave for a region.
+
+    Parameters
+    ----------
+    array
+        CuPy's.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+        return int(self._array.device.id)
+
+    def used_by_number(self, stream: int | None) -> None:
+        """Do nothing: who gave the memory knows when it may be used again."""
+
+    def used_by(self, stream: Any) -> None:
+        """Do nothing, as above."""
+
+
+class PinnedBuffer:
+    """Memory of the host which a GPU copies from quickly, used again and again.
 
     Parameters
     ----------
     cupy
         The module.
+
+    Attributes
+    ----------
+    busy
+        Events after which it may be written again.
     """
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
-        self._pinned: Any = None
-        self._device: Any = None
-        self.busy: Any = None
-        """Event after which both may be written again."""
+        self._memory = np.empty(0, np.uint8)
+        self.busy: list[Any] = []
 
-    def pinned(self, nbytes: int) -> Any:
-        """Return ``uint8[nbytes]`` of the host, which a GPU copies from quickly."""
-        return self._grown("_pinned", nbytes, self._new_pinned)[:nbytes]
-
-    def device(self, nbytes: int) -> Any:
-        """Return ``uint8[nbytes]`` of the GPU."""
-        cupy = self._cupy
-        return self._grown("_device", nbytes, lambda size: cupy.empty(size, cupy.uint8))[:nbytes]
+    def take(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return ``uint8[nbytes]``."""
+        if len(self._memory) < nbytes:
+            self._memory = np.empty(0, np.uint8)  # let go of the old one first
+            size = nbytes + nbytes // 4
+            memory = self._cupy.cuda.alloc_pinned_memory(size)
+            self._memory = np.frombuffer(memory, np.uint8, size)
+        return self._memory[:nbytes]
 
     def wait(self) -> None:
-        """Wait until nobody uses the buffers any more."""
-        if self.busy is not None:
-            self.busy.synchronize()
-            self.busy = None
-
-    def _grown(self, name: str, nbytes: int, make: Callable[[int], Any]) -> Any:
-        buffer = getattr(self, name)
-        if buffer is None or len(buffer) < nbytes:
-            setattr(self, name, None)  # let go of the old one first
-            buffer = make(nbytes + nbytes // 4)
-            setattr(self, name, buffer)
-        return buffer
-
-    def _new_pinned(self, nbytes: int) -> Any:
-        import numpy as np
-
-        memory = self._cupy.cuda.alloc_pinned_memory(nbytes)
-        return np.frombuffer(memory, np.uint8, nbytes)
+        """Wait until nobody uses it any more."""
+        for event in self.busy:
+            event.synchronize()
+        self.busy = []

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from regionio.engines.cuda.device import opened_device
-from regionio.engines.cuda.memory import Staging
+from regionio.engines.cuda.memory import PinnedBuffer
+from regionio.engines.cuda.sharing import Sharing
+from regionio.engines.cuda.slabs import SlabPool
+from regionio.storage import FileIdentity
+from regionio.storage.kvikio import DeviceFile
 
 __all__ = ["Chunk", "Context", "DeviceThread", "Job", "device_thread"]
 
@@ -19,6 +23,12 @@ CHUNKS_AHEAD = 2
 """Chunks whose bytes are fetched while the one before is decoded."""
 
 RING = CHUNKS_AHEAD + 2
+
+MOST_FILES = 64
+"""Files that KvikIO has open."""
+
+SHARES, LEAST_SHARE_BYTES, MOST_SHARE_BYTES = 64, 2**28, 2**30
+"""Tiles of a chunk, and those that a loader keeps, take at most this part of the GPU's memory."""
 
 
 class Context:
@@ -31,9 +41,10 @@ class Context:
 
     Attributes
     ----------
-    decode_stream, compose_stream
-        By which tiles are brought and decoded; and by which regions are written, which may have to
-        wait for those who used their memory before.
+    decode_stream, copy_stream
+        By which tiles are decoded, and copied.
+    compose_stream
+        By which regions are written, which may have to wait for those who used their memory before.
     """
 
     def __init__(self, number: int) -> None:
@@ -41,18 +52,38 @@ class Context:
         self.cupy = opened_device(number)
         with self.cupy.cuda.Device(number):
             self.decode_stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.copy_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
         self.decoders: dict[Any, Any] = {}
         self.kernels: dict[Any, Any] = {}
-        self._ring = [Staging(self.cupy) for _ in range(RING)]
+        self.sharing = Sharing()
+        self._files: dict[FileIdentity, DeviceFile] = {}
+        self.slabs = SlabPool(self.cupy, (self.decode_stream, self.copy_stream))
+        self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
         self._next = 0
 
-    def staging(self) -> Staging:
-        """Return the buffers whose last use is longest ago, once it is over."""
-        staging = self._ring[self._next]
+    def pinned(self) -> PinnedBuffer:
+        """Return the buffer whose last use is longest ago, once it is over."""
+        buffer = self._ring[self._next]
         self._next = (self._next + 1) % len(self._ring)
-        staging.wait()
-        return staging
+        buffer.wait()
+        return buffer
+
+    @property
+    def share_bytes(self) -> int:
+        """A part of the GPU's memory that readers may take without asking."""
+        _, total = self.cupy.cuda.runtime.memGetInfo()
+        return min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
+
+    def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
+        """Return a file as KvikIO has opened it; those used last stay open."""
+        file = self._files.pop(identity, None)
+        if file is None:
+            file = DeviceFile(identity, threads)
+        self._files[identity] = file
+        while len(self._files) > MOST_FILES:
+            self._files.pop(next(iter(self._files))).close()
+        return file
 
     def close(self) -> None:
         """Let go of decoders, which must not wait for the interpreter's end."""
@@ -60,6 +91,10 @@ class Context:
             decoder.close()
         self.decoders.clear()
         self.kernels.clear()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self.slabs.close()
         self._ring.clear()
 
 
@@ -74,6 +109,10 @@ class Chunk(Protocol):
         """Wait for the bytes; decode, and write pieces into regions."""
         ...
 
+    def abandon(self) -> None:
+        """Wait for the threads, so that what they write to can be used again."""
+        ...
+
 
 class Job(Protocol):
     """Batches that are rendered together."""
@@ -83,7 +122,7 @@ class Job(Protocol):
         ...
 
     def done(self, context: Context, error: BaseException | None) -> None:
-        """Note that all chunks were finished, or that nothing more will be done."""
+        """Do what is left when all chunks were finished, or note that nothing more will be done."""
         ...
 
 
@@ -115,7 +154,7 @@ class DeviceThread:
         self._thread.join()
 
     def _run(self) -> None:
-        context = Context(self.number)
+        context = self._context = Context(self.number)
         with context.cupy.cuda.Device(self.number):
             pipeline = _Pipeline(context, self._jobs)
             while pipeline.step():
@@ -136,19 +175,24 @@ class _Pipeline:
 
     def step(self) -> bool:
         """Start what can be started, finish one chunk; return False at the end."""
-        while len(self._started) < CHUNKS_AHEAD and self._start_next(wait=not self._started):
+        while self._ahead() < CHUNKS_AHEAD and self._start_next(wait=not self._started):
             pass
         if not self._started:
             return not self._ended
         job, chunk = self._started.popleft()
         if chunk is None:
             if id(job) not in self._failed:
-                job.done(self._context, None)
+                self._try(job, lambda: job.done(self._context, None))
             self._failed.discard(id(job))
-            return True
-        if id(job) not in self._failed:
+        elif id(job) in self._failed:
+            chunk.abandon()
+        else:
             self._try(job, lambda: chunk.finish(self._context))
         return True
+
+    def _ahead(self) -> int:
+        """Return how many chunks have been started."""
+        return sum(chunk is not None for _, chunk in self._started)
 
     def _start_next(self, *, wait: bool) -> bool:
         """Start one chunk; return False if there is none to start now."""
@@ -165,7 +209,7 @@ class _Pipeline:
         found: list[Chunk] = []
 
         def start() -> None:
-            chunk = next(chunks, None)
+            chunk = next(chunks, None) if id(job) not in self._failed else None
             if chunk is not None:
                 chunk.start(self._context)
                 found.append(chunk)

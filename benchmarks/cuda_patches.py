@@ -1,0 +1,226 @@
+"""Patches and whole levels of JPEG slides in the memory of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+import regionio
+from benchmarks.cuda_measure import CudaRow, Job, Scale, compare_on_gpu, copied, cupy
+from benchmarks.cuda_nvimgcodec import BareDecoder, tile_streams
+from benchmarks.slides import Slide
+from benchmarks.training import open_cucim
+from benchmarks.works import PATCH, grid_locations, random_locations
+
+TILE, BATCH = 256, 256
+DECODER_TILES, DECODER_BATCHES = 4096, (1024, 2048)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches are read of which slide.
+
+    Parameters
+    ----------
+    work
+        Names them.
+    slide, path
+        The slide.
+    locations
+        (x, y) of each.
+    workers
+        Threads of every contestant.
+    size, batch
+        Width and height of a patch, and patches a batch.
+    """
+
+    work: str
+    slide: Slide
+    path: Path
+    locations: np.ndarray
+    workers: int
+    size: int = PATCH
+    batch: int = BATCH
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"batch_size": self.batch, "num_workers": self.workers}
+
+    def row(self) -> CudaRow:
+        return CudaRow(self.work, self.slide.name, self.workers, len(self.locations), "patches")
+
+    def loader(self, image: regionio.Image, device: str) -> Any:
+        """Return regionio's batches."""
+        return image.read_region(
+            self.locations, (self.size, self.size), device=device, **self.options
+        )
+
+    def cucim(self, image: Any, device: str) -> Any:
+        """Return cuCIM's batches."""
+        flat = self.locations.ravel().tolist()
+        return image.read_region(flat, (self.size, self.size), device=device, **self.options)
+
+    def count(self, batches: Any, *, copy: bool) -> None:
+        """Go through all batches, copying them to the GPU if they are not there."""
+        done = 0
+        for batch in batches:
+            pixels = copied(batch) if copy else batch
+            done += pixels.shape[0] if self.batch > 1 else 1
+        assert done == len(self.locations), f"{done} patches of {len(self.locations)}"
+
+
+def jobs(folder: Path, workers: int, rounds: int, scale: Scale) -> dict[str, Job]:
+    """Return what measures each row."""
+    large, dense = (Slide("jpeg420", side, TILE) for side in (scale.large, scale.side))
+    path = {slide: slide.path(folder) for slide in (large, dense)}
+
+    @cache
+    def decoder() -> BareDecoder:
+        streams = tile_streams(path[large], DECODER_TILES)
+        return BareDecoder(streams, (TILE, TILE, 3), "SRGB", DECODER_BATCHES)
+
+    def patches(work: str, slide: Slide, locations: np.ndarray, **settings: Any) -> Patches:
+        return Patches(work, slide, path[slide], locations, workers, **settings)
+
+    tiles = tile_locations(large.side, 4 * scale.patches)
+    sparse = random_locations(large.side, scale.patches)
+    random = random_locations(dense.side, dense.tiles)
+    grid = grid_locations(dense.side)
+    compared: list[tuple[Patches, dict[str, float]]] = [
+        (patches("each tile once", large, tiles, size=TILE), {"nvimgcodec": 0.9}),
+        (
+            patches("each tile once, batch 1024", large, tiles, size=TILE, batch=1024),
+            {"nvimgcodec": 0.9},
+        ),
+        (patches("random sparse", large, sparse), {"nvimgcodec": 0.85}),
+        (patches("grid", dense, grid), {"nvimgcodec": 0.8, "cucim cuda": 3}),
+        (patches("random dense", dense, random), {"cucim cuda": 2}),
+        (patches("random dense, batch 8", dense, random[:1024], batch=8), {}),
+        (patches("random dense, batch 1", dense, random[:256], batch=1), {}),
+    ]
+    first = patches("first batch of 256", dense, random)
+    return {
+        **{
+            each.work: partial(all_batches, each, rounds, goals, decoder)
+            for each, goals in compared
+        },
+        first.work: partial(first_batch, first, rounds),
+        "whole level": partial(whole_level, dense, path[dense], workers, rounds, decoder),
+    }
+
+
+def tile_locations(side: int, most: int) -> np.ndarray:
+    """Return (x, y) of the first tiles, row by row."""
+    across = side // TILE
+    numbers = np.arange(min(most, across**2))
+    return np.column_stack([numbers % across, numbers // across]) * TILE
+
+
+def all_batches(
+    patches: Patches,
+    rounds: int,
+    goals: dict[str, float],
+    decoder: Callable[[], BareDecoder],
+) -> CudaRow:
+    """Compare reading all patches with nvImageCodec alone, with cuCIM, and with the CPU."""
+    row = patches.row()
+    row.goals = goals
+    image = regionio.open(patches.path)
+    row.note(pixels_compared(image, patches))
+
+    def ours() -> None:
+        loader = patches.loader(image, "cuda")
+        patches.count(loader, copy=False)
+        row.note_stats(loader.stats)
+
+    def nvimgcodec() -> object:
+        found = decoder().fastest(row.tiles_decoded)
+        row.note_form("nvimgcodec", decoder().form, decoder().rates)
+        return found
+
+    def cucim(device: str) -> None:
+        batches = patches.cucim(open_cucim(patches.path), device)
+        patches.count(batches, copy=device == "cpu")
+
+    contestants = {
+        "regionio": ours,
+        "nvimgcodec": nvimgcodec,
+        "cucim cuda": lambda: cucim("cuda"),
+        "regionio cpu + copy": lambda: patches.count(patches.loader(image, "cpu"), copy=True),
+        "cucim cpu + copy": lambda: cucim("cpu"),
+    }
+    compare_on_gpu(row, contestants, rounds, patches.path)
+    per_patch = row.tiles_decoded / row.units
+    row.note(f"{per_patch:.2f} tiles decoded a patch")
+    return row
+
+
+def pixels_compared(image: regionio.Image, patches: Patches, count: int = 64) -> str:
+    """Return how far the first pixels are from those that the CPU decodes."""
+    some = patches.locations[:count]
+    size = patches.size, patches.size
+    ours, cpus = (
+        next(iter(image.read_region(some, size, batch_size=count, device=device)))
+        for device in ("cuda", "cpu")
+    )
+    found = cupy().asnumpy(ours.array).astype(np.int16)
+    return f"pixels within {np.abs(found - np.asarray(cpus)).max()} of the CPU's"
+
+
+def first_batch(patches: Patches, rounds: int) -> CudaRow:
+    """Compare the time from the call to the first of many batches, on an open slide."""
+    row = patches.row()
+    row.units, row.unit = 1, "batches"
+    image = regionio.open(patches.path)
+    other = cache(partial(open_cucim, patches.path))
+
+    def check(batch: Any, device: str) -> None:
+        pixels = copied(batch) if device == "cpu" else batch
+        assert pixels.shape[0] == patches.batch
+
+    def ours(device: str) -> None:
+        with patches.loader(image, device) as loader:
+            check(next(loader), device)
+
+    def cucim(device: str) -> None:
+        check(next(iter(patches.cucim(other(), device))), device)
+
+    contestants = {
+        "regionio": lambda: ours("cuda"),
+        "cucim cuda": lambda: cucim("cuda"),
+        "regionio cpu + copy": lambda: ours("cpu"),
+        "cucim cpu + copy": lambda: cucim("cpu"),
+    }
+    return compare_on_gpu(row, contestants, rounds, patches.path)
+
+
+def whole_level(
+    slide: Slide, path: Path, workers: int, rounds: int, decoder: Callable[[], BareDecoder]
+) -> CudaRow:
+    """Compare reading level 0 as one array."""
+    megabytes = slide.side * slide.side * 3 / 1e6
+    row = CudaRow("whole level 0", slide.name, workers, megabytes, "MB")
+    image = regionio.open(path)
+    row.tiles_decoded = slide.tiles
+
+    def ours(device: str) -> Any:
+        return image.read_region((0, 0), image.size("XY"), num_workers=workers, device=device)
+
+    def cucim(device: str) -> Any:
+        return open_cucim(path).read_region(num_workers=workers, device=device)
+
+    contestants = {
+        "regionio": lambda: ours("cuda"),
+        "nvimgcodec": lambda: decoder().fastest(slide.tiles),
+        "regionio cpu + copy": lambda: copied(ours("cpu")),
+        "tifffile + copy": lambda: copied(tifffile.imread(path, maxworkers=workers)),
+        "cucim cpu + copy": lambda: copied(cucim("cpu")),
+        "cucim cuda": lambda: cucim("cuda"),  # last: where it can't, it may end the process
+    }
+    return compare_on_gpu(row, contestants, rounds, path, int(1.1e6 * megabytes))

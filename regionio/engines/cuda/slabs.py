@@ -1,0 +1,123 @@
+"""GPU memory that tiles are decoded into, used again when nobody needs the tiles any more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Lease", "Slab", "SlabPool"]
+
+MOST_IDLE_BYTES = 512 * 2**20
+"""What is kept for the next tiles; more goes back to CuPy's allocator."""
+
+ROUNDING_BYTES = 2**20
+
+
+@dataclass(eq=False)
+class Slab:
+    """Memory for tiles.
+
+    Parameters
+    ----------
+    memory
+        ``uint8[n]`` of the GPU.
+    busy
+        Event after which it may be written again, None at first.
+    is_idle
+        Whether nobody needs what is in it.
+    views
+        What decoders have made of its parts, by the parts' shape and dtype.
+    """
+
+    memory: Any
+    busy: Any = None
+    is_idle: bool = False
+    views: dict[Any, list[Any]] = field(default_factory=dict)
+
+
+class Lease:
+    """The use of a slab, which goes back to its pool with the last reference.
+
+    Parameters
+    ----------
+    slab
+        The memory.
+    pool
+        Where it goes then.
+    """
+
+    def __init__(self, slab: Slab, pool: SlabPool) -> None:
+        self.slab = slab
+        self._pool = pool
+
+    def __del__(self) -> None:
+        self._pool.give_back(self.slab)
+
+
+class SlabPool:
+    """The slabs of a GPU; its thread alone takes them, and any thread may let go of them.
+
+    It holds all of them, those in use, too: what Python's collector of cycles finds unreachable
+    together with a slab would be finalised, its event above all, before the slab comes back.
+
+    Parameters
+    ----------
+    cupy
+        The module.
+    streams
+        By which tiles are written; memory is allocated on the first.
+    """
+
+    def __init__(self, cupy: Any, streams: Sequence[Any]) -> None:
+        self._cupy = cupy
+        self._streams = streams
+        self._slabs: list[Slab] = []
+
+    def take(self, nbytes: int) -> Lease:
+        """Return a slab of at least so many bytes, which the streams write when it is free."""
+        idle = [slab for slab in self._slabs if slab.is_idle]
+        fitting = [slab for slab in idle if len(slab.memory) >= nbytes]
+        if fitting:
+            slab = min(fitting, key=lambda slab: len(slab.memory))
+        else:
+            for small in idle:
+                self._drop(small)
+            slab = self._new(nbytes + nbytes // 8)
+        slab.is_idle = False
+        self._wait_for(slab)
+        return Lease(slab, self)
+
+    def give_back(self, slab: Slab) -> None:
+        """Keep a slab for later, or let CuPy's allocator have its memory."""
+        slab.is_idle = True
+        if (
+            sum(len(other.memory) for other in tuple(self._slabs) if other.is_idle)
+            > MOST_IDLE_BYTES
+        ):
+            self._drop(slab)
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._slabs.clear()
+
+    def _new(self, nbytes: int) -> Slab:
+        size = -(-nbytes // ROUNDING_BYTES) * ROUNDING_BYTES
+        with self._streams[0]:
+            slab = Slab(self._cupy.empty(size, self._cupy.uint8))
+        self._slabs.append(slab)
+        return slab
+
+    def _drop(self, slab: Slab) -> None:
+        """Let go of a slab, whose memory will be given out again on the first stream."""
+        with self._cupy.cuda.Device(slab.memory.device.id):
+            self._wait_for(slab)
+        with contextlib.suppress(ValueError):  # it is closed
+            self._slabs.remove(slab)
+
+    def _wait_for(self, slab: Slab) -> None:
+        """Let the streams wait for a slab's last use."""
+        if slab.busy is not None:
+            for stream in self._streams:
+                stream.wait_event(slab.busy)

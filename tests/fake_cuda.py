@@ -1,0 +1,309 @@
+"""A GPU that is none: what regionio uses of CuPy, nvImageCodec and KvikIO, in main memory.
+
+Everything is done at once, in the order in which it is asked for, and the kernels are compiled for
+the CPU. It shows that the right work is asked for, in an order that would be right; it can't show
+that streams wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any, Self
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+
+from tests.kernels import compiled_gather
+
+
+class DriverError(RuntimeError):
+    """Stands for CUDARuntimeError."""
+
+
+class OutOfMemoryError(MemoryError):
+    """Stands for CuPy's."""
+
+
+class Memory:
+    """Bytes with an address."""
+
+    device_id = 0
+
+    def __init__(self, nbytes: int) -> None:
+        self.bytes = np.full(nbytes, 0xA5, np.uint8)
+        self.ptr = self.bytes.ctypes.data
+
+
+class Array(np.ndarray):
+    """Stands for `cupy.ndarray`."""
+
+    def __new__(cls, shape: Any, dtype: Any, pointer: Any) -> Self:
+        array: Self = array_at(shape, dtype, pointer)
+        return array
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    @property
+    def device(self) -> Any:
+        return SimpleNamespace(id=0)
+
+    def set(self, values: np.ndarray, stream: Any = None) -> None:
+        assert stream is not None, "copies are ordered by a stream"
+        np.asarray(self)[...] = values
+
+    def get(self) -> np.ndarray:
+        return np.array(self)
+
+
+def array_at(shape: Any, dtype: Any, pointer: Any) -> Any:
+    """Return an array over memory, which keeps the memory's owner."""
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    kind: Any = type("Owned", (ctypes.c_uint8 * nbytes,), {})
+    buffer = kind.from_address(pointer.memory.ptr)
+    buffer.owner = pointer.memory
+    array: Any = np.frombuffer(buffer, np.uint8).view(dtype).reshape(shape).view(Array)
+    return array
+
+
+class Event:
+    """All is over at once."""
+
+    def synchronize(self) -> None:
+        """There is nothing to wait for."""
+
+
+class Stream:
+    """Work is done when it is asked for."""
+
+    null: Stream
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        self.ptr = id(self) if non_blocking else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def record(self) -> Event:
+        return Event()
+
+    def wait_event(self, event: Event) -> None:
+        assert isinstance(event, Event)
+
+    def synchronize(self) -> None:
+        pass
+
+
+Stream.null = Stream()
+
+
+class Kernel:
+    """`gather`, compiled for the CPU."""
+
+    def __init__(self, text: str, name: str, options: tuple[str, ...] = ()) -> None:
+        assert name == "gather"
+        self._run = compiled_gather(text)
+
+    def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
+        pieces, channels, row_stride, pixel_stride, scale, offset = arguments
+        self._run(
+            ctypes.c_void_p(pieces.data.ptr),
+            ctypes.c_uint(grid[0]),
+            ctypes.c_void_p(channels.data.ptr),
+            ctypes.c_longlong(int(row_stride)),
+            ctypes.c_longlong(int(pixel_stride)),
+            ctypes.c_void_p(scale.data.ptr),
+            ctypes.c_void_p(offset.data.ptr),
+        )
+
+
+class Cupy(ModuleType):
+    """Stands for `cupy`; `room` bounds what can be allocated."""
+
+    uint8 = np.uint8
+    RawKernel = Kernel
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        self.room = 2**40
+        self.ndarray = Array
+        self.cuda = SimpleNamespace(
+            Stream=Stream,
+            Device=lambda number: contextlib.nullcontext(),
+            get_current_stream=lambda: Stream.null,
+            alloc=self._alloc,
+            alloc_pinned_memory=bytearray,
+            UnownedMemory=lambda ptr, size, owner, device: SimpleNamespace(ptr=ptr, owner=owner),
+            MemoryPointer=lambda memory, offset: SimpleNamespace(memory=memory),
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            runtime=SimpleNamespace(
+                CUDARuntimeError=DriverError,
+                getDeviceCount=lambda: 1,
+                memGetInfo=lambda: (2**33, 2**34),
+            ),
+        )
+
+    def _alloc(self, nbytes: int) -> Memory:
+        if nbytes > self.room:
+            msg = f"Out of memory allocating {nbytes:,} bytes"
+            raise OutOfMemoryError(msg)
+        return Memory(nbytes)
+
+    def empty(self, shape: Any, dtype: Any) -> Array:
+        self._alloc(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        return np.full(shape, 0xA5, dtype).view(Array)
+
+    def asarray(self, values: Any) -> Array:
+        return np.array(values).view(Array)
+
+    def asnumpy(self, values: Any) -> np.ndarray:
+        return np.array(values)
+
+
+class ImageDecoder:
+    """Stands for nvImageCodec's; a call from a second thread is an error."""
+
+    def __init__(self, device_id: int, backends: list[Any]) -> None:
+        self._thread = threading.get_ident()
+        assert device_id == 0
+        assert backends
+
+    def decode(
+        self, sources: list[Any], images: list[Any], params: Any, cuda_stream: int
+    ) -> list[Any]:
+        assert threading.get_ident() == self._thread, "a decoder belongs to one thread"
+        assert len(sources) == len(images)
+        assert cuda_stream
+        pairs = zip(sources, images, strict=True)
+        return [self._decode(source, image, params) for source, image in pairs]
+
+    def _decode(self, source: np.ndarray, image: Array, params: Any) -> Any:
+        data = source.tobytes()
+        try:
+            if data[:2] == b"\xff\xd8":
+                if params["color_spec"] == "SYCC":
+                    pixels = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
+                else:
+                    colors = "GRAY" if params["color_spec"] == "GRAY" else "RGB"
+                    pixels = simplejpeg.decode_jpeg(data, colors, strict=False)
+            else:
+                pixels = imagecodecs.jpeg2k_decode(data)
+        except (ValueError, RuntimeError):
+            return None
+        assert pixels.dtype == image.dtype
+        np.asarray(image)[...] = pixels.reshape(image.shape)
+        return image
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def image_at(array: Any) -> np.ndarray:
+    """Return what lies at the address that an array states."""
+    states = array.__cuda_array_interface__
+    shape, dtype = states["shape"], np.dtype(states["typestr"])
+    count = int(np.prod(shape)) * dtype.itemsize
+    buffer = (ctypes.c_uint8 * count).from_address(states["data"][0])
+    return np.frombuffer(buffer, dtype).reshape(shape)
+
+
+def fake_nvimgcodec() -> Any:
+    module: Any = ModuleType("nvidia.nvimgcodec")
+    module.BackendKind = SimpleNamespace(HW_GPU_ONLY=0, GPU_ONLY=1, HYBRID_CPU_GPU=2)
+    module.Backend = lambda kind: kind
+    module.Decoder = ImageDecoder
+    module.ColorSpec = SimpleNamespace(SRGB="SRGB", GRAY="GRAY", SYCC="SYCC")
+    module.SampleFormat = SimpleNamespace(I_RGB="I_RGB", P_Y="P_Y", I_YUV="I_YUV")
+    module.DecodeParams = dict
+    module.CodeStream = lambda data: data
+    module.as_image = image_at
+    return module
+
+
+class Read:
+    """A read that is over, or failed."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+
+    def get(self) -> int:
+        return self._done
+
+
+class CuFile:
+    """Stands for KvikIO's; counts what it reads as cuFile would."""
+
+    bytes_read = 0
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def pread(self, memory: np.ndarray, size: int, offset: int, task_size: int) -> Read:
+        data = os.pread(self._descriptor, size, offset)
+        np.asarray(memory)[: len(data)] = np.frombuffer(data, np.uint8)
+        CuFile.bytes_read += len(data)
+        return Read(len(data))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def fake_kvikio(*, gds: bool) -> Any:
+    settings = {"num_threads": 1}
+    module: Any = ModuleType("kvikio")
+    module.defaults = SimpleNamespace(
+        get=settings.__getitem__, set=settings.update, is_compat_mode_preferred=lambda: not gds
+    )
+    module.CuFile = CuFile
+    started = CuFile.bytes_read
+
+    def summary() -> Any:
+        totals = {"bytes_transferred": CuFile.bytes_read - started}
+        return SimpleNamespace(by_backend={"GDS" if gds else "POSIX": totals})
+
+    module.SummaryMonitor = lambda: SimpleNamespace(get=summary)
+    return module
+
+
+@contextlib.contextmanager
+def fake_gpu(monkeypatch: Any, *, codec: bool = True, kvikio: bool = False) -> Iterator[Cupy]:
+    """Have regionio use the fakes."""
+    import sys
+
+    from regionio.engines.cuda import device, nvimagecodec, streams
+    from regionio.storage import kvikio as reader
+
+    cupy = Cupy()
+    nvidia: Any = ModuleType("nvidia")
+    if codec:
+        nvidia.nvimgcodec = fake_nvimgcodec()
+        monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", nvidia.nvimgcodec)
+    monkeypatch.setitem(sys.modules, "nvidia", nvidia)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    fake = fake_kvikio(gds=False) if kvikio else None
+    monkeypatch.setitem(sys.modules, "kvikio", fake)
+    monkeypatch.setitem(sys.modules, "kvikio.defaults", fake and fake.defaults)
+    caches = device._cupy, nvimagecodec.nvimagecodec, reader.kvikio
+    for cache in caches:
+        cache.cache_clear()
+    monkeypatch.setattr(device, "_first_process", [])
+    try:
+        yield cupy
+    finally:
+        for key in list(streams._threads):
+            streams._threads.pop(key).close()
+        for cache in caches:
+            cache.cache_clear()
