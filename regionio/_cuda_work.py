@@ -24,12 +24,12 @@ from regionio.engines.cuda.memory import BatchMemory
 from regionio.engines.cuda.routes import chunk_of
 from regionio.engines.cuda.streams import Context, DeviceThread, device_thread
 from regionio.engines.cuda.tables import ValueTables
+from regionio.engines.cuda.tasks import Tasks
 from regionio.engines.group import TileGroup, groups_of
 
 __all__ = ["CudaWork"]
 
-CHUNK_TILES = 1024
-"""nvImageCodec is fastest with 512 tiles or more at a time."""
+CHUNK_TILES = 512
 
 
 @dataclass
@@ -74,12 +74,12 @@ class CudaWork:
         assert reader.device is not None
         self._reader = reader
         self._batch_size = batch_size
-        self._num_workers = num_workers
         self._thread: DeviceThread = device_thread(reader.device)
         self._next_region = self._regions = 0
         self._stats = ReadStats()
         self._cancelled = False
         self.held = HeldTiles(ahead)
+        self.tasks = Tasks(num_workers)
 
     @property
     def stats(self) -> ReadStats:
@@ -144,11 +144,6 @@ class CudaWork:
     def is_cancelled(self) -> bool:
         """Whether nobody wants the rest."""
         return self._cancelled
-
-    @property
-    def num_workers(self) -> int:
-        """Most threads that fetch and decode."""
-        return self._num_workers
 
     @property
     def batch_size(self) -> int:
@@ -276,7 +271,7 @@ class CudaJob:
         """Return the chunk that takes the tiles' way."""
         convert = self._work.reader.source.convert
         tables = ValueTables.of(convert, group.dtype)
-        plan = ChunkPlan(group, self._work.num_workers, self._compose, tables)
+        plan = ChunkPlan(group, self._work.tasks, self._compose, tables)
         index = group.view.index
         return chunk_of(context, plan, index, None if tables is not None else convert)
 

@@ -107,6 +107,17 @@ class Stream:
 Stream.null = Stream()
 
 
+class Device(contextlib.nullcontext[None]):
+    """The only one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        assert number == 0
+
+    def use(self) -> None:
+        """There is no other."""
+
+
 class Kernel:
     """`gather`, compiled for the CPU."""
 
@@ -139,7 +150,7 @@ class Cupy(ModuleType):
         self.ndarray = Array
         self.cuda = SimpleNamespace(
             Stream=Stream,
-            Device=lambda number: contextlib.nullcontext(),
+            Device=Device,
             get_current_stream=lambda: Stream.null,
             alloc=self._alloc,
             alloc_pinned_memory=bytearray,

@@ -32,6 +32,12 @@ class FetchCount:
     bytes_read: int = 0
     requests: int = 0
 
+    def add(self, other: FetchCount) -> None:
+        """Add another count to this one."""
+        self.bytes_wanted += other.bytes_wanted
+        self.bytes_read += other.bytes_read
+        self.requests += other.requests
+
 
 @dataclass(frozen=True, eq=False)
 class FileRanges:

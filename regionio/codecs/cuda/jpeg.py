@@ -59,8 +59,7 @@ class JpegStreams:
         self._shape = (*tile_shape, encoding.samples)
         self._of_frames = JpegColors(encoding) if encoding.option("items") else None
         self._is_rgb = encoding.stored_colorspace == "rgb"
-        self._facts: JpegFacts | None = None
-        self._found: Colors | None = None
+        self._known: tuple[JpegFacts, Colors | None] | None = None
         if self._of_frames is not None:
             self.prefix, self.skipped = b"", HEADER_BYTES
         else:
@@ -81,16 +80,15 @@ class JpegStreams:
             stream = data[HEADER_BYTES:]
         if END not in bytes(data[-TAIL_BYTES:]):  # cut short, which nvJPEG does not say
             return None
-        facts = self._facts
-        if facts is None or not facts.begin(stream):  # mostly all tiles have the same
+        known = self._known
+        if known is None or not known[0].begin(stream):  # mostly all tiles have the same
             try:
                 facts = JpegFacts.of(stream)
                 facts.check(self._shape)
             except DecodeError:
                 return None
-            self._facts = facts
-            self._found = self._colors_of(facts)
-        return self._found
+            known = self._known = facts, self._colors_of(facts)
+        return known[1]
 
     def _colors_of(self, facts: JpegFacts) -> Colors | None:
         if facts.process != BASELINE or facts.precision != 8:

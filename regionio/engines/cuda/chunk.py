@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, RegionIOError
-from regionio._workers import worker_pool
 from regionio.compose.gather import GATHER_PIECE, GatherKind
 from regionio.engines.cuda.fetch import read_to_places, shares
 from regionio.engines.cuda.memory import PinnedBuffer
 from regionio.engines.cuda.slabs import Lease
 from regionio.engines.cuda.streams import Context
 from regionio.engines.cuda.tables import ValueTables
+from regionio.engines.cuda.tasks import Tasks
 from regionio.engines.group import TileGroup
 from regionio.engines.stats import ReadStats
 from regionio.storage import FetchCount
@@ -33,8 +33,8 @@ class ChunkPlan:
     ----------
     group
         The tiles.
-    threads
-        Most threads at work for them.
+    tasks
+        Runs what threads have to do.
     compose
         Takes the chunk once its tiles are in the GPU's memory: writes pieces into regions.
     tables
@@ -42,7 +42,7 @@ class ChunkPlan:
     """
 
     group: TileGroup
-    threads: int
+    tasks: Tasks
     compose: Callable[[Context, TileChunk], None]
     tables: ValueTables | None = None
 
@@ -71,16 +71,24 @@ class TileChunk:
         self.stats = ReadStats()
         self.lease: Lease
         self.finished = False
+        self.futures: list[Future[FetchCount]] = []
+        self.tasks = plan.tasks
+        self.events: list[Any] = []
         self._tables = plan.tables
-        self._threads = plan.threads
         self._compose: Callable[[Context, TileChunk], None] | None = plan.compose
         self._buffer: PinnedBuffer | None = None
-        self._futures: list[Future[FetchCount]] = []
+        self.ranges = self.group.ranges()
+        for member, reason in self.group.wrong_ranges().items():
+            self.fail(member, CorruptFileError(reason))
+        self.ranges[list(self.failed), 1] = 0  # they are not read
 
     @property
     def kind(self) -> GatherKind:
         """How samples lie in the GPU's memory; the target is still open."""
-        kind = GatherKind(str(self.group.dtype), str(self.group.dtype))
+        return self.with_tables(GatherKind(str(self.group.dtype), str(self.group.dtype)))
+
+    def with_tables(self, kind: GatherKind) -> GatherKind:
+        """Return a kind that looks values up, if that is wanted."""
         return kind if self._tables is None else self._tables.kind(kind)
 
     def rows(self) -> NDArray[Any]:
@@ -99,35 +107,43 @@ class TileChunk:
         raise NotImplementedError  # each way has its own
 
     def bring(self, context: Context) -> None:
-        """Wait for the threads; have what they have made brought to the GPU."""
+        """Have what the threads have made brought to the GPU."""
         raise NotImplementedError  # each way has its own
 
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Have a function called whenever a thread is done."""
+        for future in self.futures:
+            future.add_done_callback(lambda _: wake())
+
+    def is_ready(self) -> bool:
+        """Return whether nothing has to be waited for."""
+        return all(future.done() for future in self.futures)
+
     def finish(self, context: Context) -> None:
-        """Bring the tiles to the GPU, and compose."""
+        """Wait for the threads; bring the tiles to the GPU, and compose."""
+        self._collect()
         self.bring(context)
         self.stats.tiles_decoded += len(self.group) - len(self.failed)
-        brought = [context.decode_stream.record(), context.copy_stream.record()]
+        self.events += [context.decode_stream.record(), context.copy_stream.record()]
         if self._buffer is not None:
-            self._buffer.busy = brought
-        for event in brought:
+            self._buffer.busy = self.events
+        for event in self.events:
             context.compose_stream.wait_event(event)
         assert self._compose is not None
         self._compose(context, self)
         self._compose = None  # who keeps the chunk does not keep the job
+        self.events = []
         self.finished = True
-
-    def collect(self, futures: Sequence[Future[FetchCount]]) -> None:
-        """Wait for threads, and count what they have read."""
-        for future in futures:
-            count: FetchCount = future.result()
-            self.stats.bytes_wanted += count.bytes_wanted
-            self.stats.bytes_read += count.bytes_read
-            self.stats.requests += count.requests
 
     def abandon(self) -> None:
         """Wait for the threads, so that what they write to can be used again."""
-        wait(self._futures)
+        wait(self.futures)
         self._compose = None
+
+    def members_by_offset(self) -> list[int]:
+        """Return the tiles that can be read, in the order in which they lie in the file."""
+        order: list[int] = np.argsort(self.ranges[:, 0], kind="stable").tolist()
+        return [member for member in order if member not in self.failed]
 
     def take_buffer(self, context: Context, nbytes: int) -> NDArray[np.uint8]:
         """Return pinned memory, this chunk's until its tiles are in the GPU's."""
@@ -136,41 +152,15 @@ class TileChunk:
 
     def share_out(self, work: Callable[[slice], FetchCount], nbytes: NDArray[np.int64]) -> None:
         """Have `work` done on parts of the tiles by several threads."""
-        for part in shares(nbytes, max(1, self._threads)):
-            self._futures.append(worker_pool.run(work, part))
+        for part in shares(nbytes, max(1, self.tasks.most)):
+            self.futures.append(self.tasks.run(work, part))
 
     def fail(self, member: int, error: Exception) -> None:
         """Note that a tile can't be had."""
         self.failed[member] = self.group.located(member, error)
 
-    def readable_ranges(self) -> NDArray[np.int64]:
-        """Return ``int64[n, 2]``, offset and bytes of each tile; 0 bytes of those that fail."""
-        ranges = self.group.ranges()
-        for member, reason in self.group.wrong_ranges().items():
-            self.fail(member, CorruptFileError(reason))
-        ranges[list(self.failed), 1] = 0
-        return ranges
-
-    def read_ranges(
-        self,
-        ranges: NDArray[np.int64],
-        place: NDArray[np.int64],
-        buffer: NDArray[np.uint8],
-    ) -> None:
-        """Have tiles read into the buffer by several threads.
-
-        Parameters
-        ----------
-        ranges
-            Of each tile.
-        place
-            Where in the buffer each goes.
-        buffer
-            The memory.
-        """
-        order = np.argsort(ranges[:, 0], kind="stable")
-        order = order[ranges[order, 1] > 0]
-        placed = np.column_stack([ranges, place])[order]
+    def read(self, placed: NDArray[np.int64], buffer: NDArray[np.uint8]) -> None:
+        """Have ranges read by several threads; parameters as of `read_to_places`."""
 
         def read(part: slice) -> FetchCount:
             return read_to_places(self.group.storage, placed[part], buffer)
@@ -183,6 +173,21 @@ class TileChunk:
         device = self.lease.slab.memory[: len(buffer)]
         device.set(buffer, stream=context.copy_stream)
         return int(device.data.ptr)
+
+    def scattered(self, members: list[int], rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows of some tiles in a table of all; those of the others are empty."""
+        every = np.zeros(len(self.group), dtype=GATHER_PIECE)
+        every[members] = rows
+        return every
+
+    def _collect(self) -> None:
+        """Wait for threads, and count what they have read."""
+        for future in self.futures:
+            count: FetchCount = future.result()
+            self.stats.bytes_wanted += count.bytes_wanted
+            self.stats.bytes_read += count.bytes_read
+            self.stats.requests += count.requests
+        self.futures = []
 
 
 def rows_at(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio._errors import CorruptFileError, RegionIOError
+from regionio._errors import ClosedError, RegionIOError
 from regionio.codecs import Target
 from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk, rows_at
@@ -32,7 +30,7 @@ class CpuTiles:
     chunk
         Is told which tiles can't be had.
     members
-        Their numbers in its group.
+        Their numbers in its group, sorted by offset.
     convert
         What happens to their values, or None.
     samples, dtype
@@ -67,55 +65,55 @@ class CpuTiles:
             heights = np.full(len(members), height, dtype=np.int64)
         self.nbytes = heights * self._columns * samples * dtype.itemsize
         self.place, self.total = places_for(self.nbytes)
-        self._times: list[float] = []
+        self._decoder = None if convert is not None else self._group.piece_decoder
+        if self._decoder is not None:
+            self._ranges = self._group.ranges()[members]
+            self._pieces = np.zeros((len(members), 5), dtype=np.int64)
+            self._pieces[:, 2] = np.array(self._group.rows, dtype=np.int64)[members]
+            self._pieces[:, 3] = np.array(self._group.columns, dtype=np.int64)[members]
+            self._first = np.arange(len(members) + 1, dtype=np.int64)
+            channels = np.repeat(np.arange(samples, dtype=np.int64)[:, None], 2, axis=1)
+            self._target = Target(self._columns * samples, samples, channels, AS_IT_IS)
 
     def decode(self, part: slice, buffer: NDArray[np.uint8]) -> FetchCount:
-        """Decode a part of them into the buffer."""
-        count, begin = FetchCount(), time.perf_counter()
-        numbers = range(*part.indices(len(self.members)))
-        place_of = {self.members[i]: int(self.place[i]) for i in numbers}
-        left = self._decode_together(place_of, buffer, count)
-        for member, data in self._group.fetch(left, count) if left else ():
-            self._decode(member, data, self._room(member, place_of[member], buffer))
-        self._times.append(time.perf_counter() - begin)
+        """Decode a part of them, a slice with start and stop, into the buffer."""
+        count = FetchCount()
+        left = self._decode_together(part, buffer, count)
+        if left:
+            number_of = {self.members[number]: number for number in left}
+            for member, data in self._group.fetch(list(number_of), count):
+                self._decode(member, data, self._room(number_of[member], buffer))
         return count
 
-    @property
-    def seconds(self) -> float:
-        """How long threads have worked, all of them together."""
-        return sum(self._times)
-
-    def _room(self, member: int, place: int, buffer: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the memory of one tile, ``[rows, columns, samples]``."""
-        rows = self._group.rows[member] if self._group.by_rows else self._group.tile_shape[0]
-        size = rows * self._columns * self._samples * self._dtype.itemsize
-        memory = buffer[place : place + size].view(self._dtype)
-        return memory.reshape(rows, self._columns, self._samples)
-
     def _decode_together(
-        self, place_of: dict[int, int], buffer: NDArray[np.uint8], count: FetchCount
-    ) -> Sequence[int]:
-        """Decode tiles without Python's lock, where that can be; return those that are left."""
-        group, members = self._group, list(place_of)
-        if group.piece_decoder is None or self._convert is not None:
-            return members
-        inside = group.sorted_inside(members)
+        self, part: slice, buffer: NDArray[np.uint8], count: FetchCount
+    ) -> list[int]:
+        """Decode tiles without Python's lock, where that can be; return which are left."""
+        every = range(part.start, part.stop)
+        if self._decoder is None:
+            return list(every)
         try:
-            source = group.bytes_of(inside, count)
-        except CorruptFileError:  # `fetch` will say which tiles are affected
-            return members
-        pieces = np.zeros((len(inside), 5), dtype=np.int64)
-        pieces[:, 2] = [group.rows[i] for i in inside]
-        pieces[:, 3] = [group.columns[i] for i in inside]
-        pieces[:, 4] = buffer.ctypes.data + np.array([place_of[i] for i in inside], dtype=np.int64)
-        channels = np.repeat(np.arange(self._samples, dtype=np.int64)[:, None], 2, axis=1)
-        target = Target(self._columns * self._samples, self._samples, channels, AS_IT_IS)
-        first = np.arange(len(inside) + 1, dtype=np.int64)
-        done, requests, nbytes = group.piece_decoder(source, first, pieces, target)
+            source = self._group.storage.ranges(self._ranges[part])
+        except ClosedError:  # `fetch` will say so
+            source = None
+        if source is None:
+            return list(every)
+        pieces = self._pieces[part]
+        pieces[:, 4] = self.place[part] + buffer.ctypes.data
+        first = self._first[: len(every) + 1]
+        done, requests, nbytes = self._decoder(source, first, pieces, self._target)
         count.requests += requests
         count.bytes_read += nbytes
-        finished = {i for i, is_done in zip(inside, done, strict=True) if is_done}
-        return [i for i in members if i not in finished]
+        if all(done):
+            count.bytes_wanted += int(self._ranges[part, 1].sum())
+            return []
+        return [number for number, is_done in zip(every, done, strict=True) if not is_done]
+
+    def _room(self, number: int, buffer: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return the memory of one tile, ``[rows, columns, samples]``."""
+        begin = int(self.place[number])
+        memory = buffer[begin : begin + int(self.nbytes[number])].view(self._dtype)
+        return memory.reshape(-1, self._columns, self._samples)
 
     def _decode(self, member: int, data: memoryview | RegionIOError, room: NDArray[Any]) -> None:
         """Decode one tile into its place."""
@@ -165,12 +163,11 @@ class CpuChunk(TileChunk):
     ) -> None:
         super().__init__(plan)
         self._dtype = dtype
-        self._tiles = CpuTiles(self, list(range(len(plan.group))), convert, samples, dtype)
+        self._tiles = CpuTiles(self, self.members_by_offset(), convert, samples, dtype)
 
     @property
     def kind(self) -> GatherKind:
-        kind = GatherKind(str(self._dtype), str(self._dtype))
-        return kind if self._tables is None else self._tables.kind(kind)
+        return self.with_tables(GatherKind(str(self._dtype), str(self._dtype)))
 
     def start(self, context: Context) -> None:
         tiles, buffer = self._tiles, self.take_buffer(context, self._tiles.total)
@@ -178,10 +175,10 @@ class CpuChunk(TileChunk):
         self.share_out(lambda part: tiles.decode(part, buffer), tiles.nbytes)
 
     def bring(self, context: Context) -> None:
-        self.collect(self._futures)
         self._address = self.upload(context, self._pixels)
+        del self._pixels  # a chunk may be kept for long
 
     def rows(self) -> NDArray[Any]:
-        rows = self._tiles.rows(self._address)
+        rows = self.scattered(self._tiles.members, self._tiles.rows(self._address))
         rows["height"] = self.group.first_row
         return rows

@@ -24,14 +24,15 @@ class RawChunk(TileChunk):
     """Rows that go through pinned memory."""
 
     def start(self, context: Context) -> None:
-        ranges = self.readable_ranges()
-        self._place, total = places_for(ranges[:, 1])
+        self._place, total = places_for(self.ranges[:, 1])
         self._bytes = self.take_buffer(context, total)
-        self.read_ranges(ranges, self._place, self._bytes)
+        members = self.members_by_offset()
+        placed = np.column_stack([self.ranges[members], self._place[members]])
+        self.read(placed, self._bytes)
 
     def bring(self, context: Context) -> None:
-        self.collect(self._futures)
         self._address = self.upload(context, self._bytes)
+        del self._bytes
 
     @property
     def kind(self) -> GatherKind:
@@ -63,7 +64,7 @@ class KvikioChunk(RawChunk):
         self._file = file
 
     def start(self, context: Context) -> None:
-        self._runs = runs_of(self.readable_ranges(), self.group.storage.identity.size)
+        self._runs = runs_of(self.ranges, self.group.storage.identity.size)
         self._place = self._runs.place
         self.lease = context.slabs.take(self._runs.total)
         slab = self.lease.slab

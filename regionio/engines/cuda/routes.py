@@ -34,7 +34,8 @@ from regionio._index import Encoding, ImageIndex
 from regionio.codecs.cuda import GpuStreams, Jpeg2000Streams, gpu_streams
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuChunk
-from regionio.engines.cuda.nvimagecodec import StreamChunk, nvimagecodec
+from regionio.engines.cuda.nvimagecodec import nvimagecodec
+from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
 from regionio.engines.cuda.streams import Context
 from regionio.storage import FetchCount
@@ -65,11 +66,12 @@ def chunk_of(
         return CpuChunk(plan, convert=convert, samples=index.samples, dtype=index.dtype)
     if group.by_rows and _is_plain(group.encoding):
         if kvikio() is not None and is_for_kvikio(group.ranges()):
-            return KvikioChunk(plan, context.device_file(group.storage.identity, plan.threads))
+            return KvikioChunk(plan, context.device_file(group.storage.identity, plan.tasks.most))
         return RawChunk(plan)
     streams = gpu_streams(group.encoding, group.tile_shape[:2])
     if streams is not None and nvimagecodec() is not None and _is_for_gpu(context, plan, streams):
-        return StreamChunk(plan, streams)
+        kind = Jpeg2000Chunk if isinstance(streams, Jpeg2000Streams) else JpegChunk
+        return kind(plan, streams)
     return CpuChunk(plan, samples=group.encoding.samples, dtype=group.dtype)
 
 
@@ -91,9 +93,9 @@ def _is_for_gpu(context: Context, plan: ChunkPlan, streams: GpuStreams) -> bool:
     if isinstance(streams, Jpeg2000Streams):
         samples = int(np.prod(group.tile_shape))
         is_fast = group.encoding.compression == "htj2k"
-        if not is_fast and not gpu_decodes_sooner(group.ranges()[:, 1], samples, plan.threads):
+        if not is_fast and not gpu_decodes_sooner(group.ranges()[:, 1], samples, plan.tasks.most):
             return False
-    elif not context.sharing.has_engine:
+    elif not context.engine.is_there:
         return False
     [(_, first)] = group.fetch([0], FetchCount())
     return isinstance(first, memoryview) and streams.colors(first) is not None

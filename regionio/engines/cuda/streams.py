@@ -7,22 +7,22 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from regionio.engines.cuda.device import opened_device
+from regionio.engines.cuda.engine import Engine
 from regionio.engines.cuda.memory import PinnedBuffer
-from regionio.engines.cuda.sharing import Sharing
 from regionio.engines.cuda.slabs import SlabPool
 from regionio.storage import FileIdentity
 from regionio.storage.kvikio import DeviceFile
 
 __all__ = ["Chunk", "Context", "DeviceThread", "Job", "device_thread"]
 
-CHUNKS_AHEAD = 2
-"""Chunks whose bytes are fetched while the one before is decoded."""
+CHUNKS_AHEAD = 3
+"""Chunks that threads are at work for at a time, the one that is waited for included."""
 
-RING = CHUNKS_AHEAD + 2
+RING = CHUNKS_AHEAD + 1
 
 MOST_FILES = 64
 """Files that KvikIO has open."""
@@ -54,9 +54,9 @@ class Context:
             self.decode_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copy_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
-        self.decoders: dict[Any, Any] = {}
+        self._decoder: Any = None
         self.kernels: dict[Any, Any] = {}
-        self.sharing = Sharing()
+        self.engine = Engine(self.cupy, number)
         self._files: dict[FileIdentity, DeviceFile] = {}
         self.slabs = SlabPool(self.cupy, (self.decode_stream, self.copy_stream))
         self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
@@ -68,6 +68,12 @@ class Context:
         self._next = (self._next + 1) % len(self._ring)
         buffer.wait()
         return buffer
+
+    def decoder(self, make: Callable[[], Any]) -> Any:
+        """Return the decoder that belongs to this thread; `make` gives it once."""
+        if self._decoder is None:
+            self._decoder = make()
+        return self._decoder
 
     @property
     def share_bytes(self) -> int:
@@ -87,9 +93,10 @@ class Context:
 
     def close(self) -> None:
         """Let go of decoders, which must not wait for the interpreter's end."""
-        for decoder in self.decoders.values():
-            decoder.close()
-        self.decoders.clear()
+        self.engine.close()
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
         self.kernels.clear()
         for file in self._files.values():
             file.close()
@@ -107,6 +114,14 @@ class Chunk(Protocol):
 
     def finish(self, context: Context) -> None:
         """Wait for the bytes; decode, and write pieces into regions."""
+        ...
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Have a function called whenever a thread is done."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Return whether `finish` has nothing to wait for."""
         ...
 
     def abandon(self) -> None:
@@ -139,6 +154,7 @@ class DeviceThread:
         opened_device(number)  # what is wrong is told to the caller
         self.number = number
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._wake = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"regionio cuda:{number}", daemon=True
         )
@@ -147,16 +163,18 @@ class DeviceThread:
     def submit(self, job: Job) -> None:
         """Have a job done after those that wait."""
         self._jobs.put(job)
+        self._wake.set()
 
     def close(self) -> None:
         """Finish what waits, and end the thread."""
         self._jobs.put(None)
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
-        context = self._context = Context(self.number)
+        context = Context(self.number)
         with context.cupy.cuda.Device(self.number):
-            pipeline = _Pipeline(context, self._jobs)
+            pipeline = _Pipeline(context, self._jobs, self._wake)
             while pipeline.step():
                 pass
         context.close()
@@ -165,9 +183,12 @@ class DeviceThread:
 class _Pipeline:
     """Starts chunks ahead of those that are finished, across jobs."""
 
-    def __init__(self, context: Context, jobs: queue.SimpleQueue[Job | None]) -> None:
+    def __init__(
+        self, context: Context, jobs: queue.SimpleQueue[Job | None], wake: threading.Event
+    ) -> None:
         self._context = context
         self._jobs = jobs
+        self._wake = wake
         self._current: tuple[Job, Iterator[Chunk]] | None = None
         self._started: deque[tuple[Job, Chunk | None]] = deque()
         self._failed: set[int] = set()
@@ -179,7 +200,10 @@ class _Pipeline:
             pass
         if not self._started:
             return not self._ended
-        job, chunk = self._started.popleft()
+        job, chunk = self._started[0]
+        if chunk is not None and id(job) not in self._failed:
+            self._start_while_waiting(chunk)
+        self._started.popleft()
         if chunk is None:
             if id(job) not in self._failed:
                 self._try(job, lambda: job.done(self._context, None))
@@ -189,6 +213,15 @@ class _Pipeline:
         else:
             self._try(job, lambda: chunk.finish(self._context))
         return True
+
+    def _start_while_waiting(self, chunk: Chunk) -> None:
+        """Wait for a chunk's threads; start what can be started meanwhile."""
+        while True:
+            self._wake.clear()
+            if chunk.is_ready():
+                return
+            if self._ahead() >= CHUNKS_AHEAD or not self._start_next(wait=False):
+                self._wake.wait()
 
     def _ahead(self) -> int:
         """Return how many chunks have been started."""
@@ -212,6 +245,7 @@ class _Pipeline:
             chunk = next(chunks, None) if id(job) not in self._failed else None
             if chunk is not None:
                 chunk.start(self._context)
+                chunk.on_change(self._wake.set)
                 found.append(chunk)
 
         self._try(job, start)
