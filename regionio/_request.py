@@ -105,7 +105,7 @@ def read_request(
     """
     device = device_number(request.device)
     if device is not None:
-        _check_cuda(device, request)
+        opened_device(device)
     axes = 3 if index.is_volume else 2
     batch_size = _integer(request.batch_size, "batch_size", 1)
     num_workers = request.num_workers
@@ -294,20 +294,32 @@ def _dims(index: ImageIndex, layout: Any, *, drops_z: bool, drops_c: bool) -> st
     return dims
 
 
-def _checked_out(out: Any, reader: Reader) -> NDArray[Any] | None:
+def _checked_out(out: Any, reader: Reader) -> Any:
     if out is None:
         return None
-    if not isinstance(out, np.ndarray):
+    if reader.device is not None:
+        _check_device(out, reader.device)
+    elif not isinstance(out, np.ndarray):
         msg = f"out is a NumPy array, not {type(out).__name__}"
         raise TypeError(msg)
     shape, dtype = reader.layout.shape, reader.conversion.dtype
     if out.shape != shape or out.dtype != dtype:
         msg = f"out has shape {out.shape} and dtype {out.dtype}; {shape} and {dtype} are needed"
         raise ValueError(msg)
-    if not out.flags.writeable:
+    if reader.device is None and not out.flags.writeable:
         msg = "out is read-only"
         raise ValueError(msg)
     return out
+
+
+def _check_device(out: Any, device: int) -> None:
+    """Raise unless an array is CuPy's, on a certain GPU."""
+    if not isinstance(out, opened_device(device).ndarray):
+        msg = f"with device='cuda:{device}', out is a CuPy array, not {type(out).__name__}"
+        raise TypeError(msg)
+    if out.device.id != device:
+        msg = f"out is on cuda:{out.device.id}, but device is 'cuda:{device}'"
+        raise ValueError(msg)
 
 
 def _check_single(location: NDArray[np.int64], request: ReadRequest) -> None:
@@ -317,15 +329,6 @@ def _check_single(location: NDArray[np.int64], request: ReadRequest) -> None:
     if (np.abs(location) > LARGEST_COORDINATE).any():
         msg = f"location {location.tolist()} is too far out"
         raise ValueError(msg)
-
-
-def _check_cuda(device: int, request: ReadRequest) -> None:
-    """Refuse what is not done on a GPU, and a GPU that can't be used."""
-    for name, given in (("out", request.out), ("spacing", request.spacing)):
-        if given is not None:
-            msg = f"{name}= is not done on a GPU yet: read on the CPU, or leave it out"
-            raise ValueError(msg)
-    opened_device(device)
 
 
 def _integer(value: Any, name: str, least: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["area_average", "rounded_to"]
+__all__ = ["area_average", "area_shares", "rounded_to", "working_dtype"]
 
 
 ROUNDING = 1e-6
@@ -35,19 +35,12 @@ def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) ->
     >>> area_average(np.array([0, 2, 4, 6], np.uint8), 0, np.array([0.0, 1.5, 4.0]))
     array([0.6666667, 4.4      ], dtype=float32)
     """
-    exact = np.can_cast(pixels.dtype, np.float32)
     moved = np.moveaxis(pixels, axis, 0)
-    low, high = edges[:-1], edges[1:]
-    first = np.floor(low).astype(np.int64)
-    taps = int((np.ceil(high) - first).max(initial=1))
+    first, shares = area_shares(edges, working_dtype(pixels.dtype))
     sums: NDArray[Any] | None = None
-    for tap in range(taps):  # the n-th pixel under each of the areas
+    for tap, share in enumerate(shares.T):  # the n-th pixel under each of the areas
         pixel = first + tap
-        overlap = np.minimum(pixel + 1, high) - np.maximum(pixel, low)
-        overlap[overlap < ROUNDING] = 0
-        share = overlap / (high - low)
-        weight: NDArray[Any] = share.astype(np.float32 if exact else np.float64)
-        weight = weight.reshape(-1, *[1] * (moved.ndim - 1))
+        weight = share.reshape(-1, *[1] * (moved.ndim - 1))
         part = moved[np.minimum(pixel, len(moved) - 1)]
         if moved.dtype.kind == "f":  # 0 × NaN is NaN
             part = np.where(weight > 0, part, 0)
@@ -55,6 +48,44 @@ def area_average(pixels: NDArray[Any], axis: int, edges: NDArray[np.float64]) ->
         sums = part if sums is None else np.add(sums, part, out=sums)
     assert sums is not None
     return np.moveaxis(sums, 0, axis)
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that values are averaged in: float32 where it holds all of them exactly."""
+    return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
+
+
+def area_shares(
+    edges: NDArray[np.float64], working: np.dtype[Any]
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return how much each pixel counts in averages between edges.
+
+    Parameters
+    ----------
+    edges
+        ``float64[..., n + 1]``, as of `area_average`.
+    working
+        Dtype of the shares.
+
+    Returns
+    -------
+    first
+        ``int64[..., n]``, the first pixel under each area.
+    shares
+        ``[..., n, taps]``, how much it and those after it count; their sum is 1.
+
+    >>> area_shares(np.array([0.0, 1.5, 4.0]), np.dtype("f4"))[1]
+    array([[0.6666667 , 0.33333334, 0.        ],
+           [0.2       , 0.4       , 0.4       ]], dtype=float32)
+    """
+    low, high = edges[..., :-1], edges[..., 1:]
+    first = np.floor(low).astype(np.int64)
+    taps = int((np.ceil(high) - first).max(initial=1))
+    pixel = first[..., None] + np.arange(taps)
+    overlap = np.minimum(pixel + 1, high[..., None]) - np.maximum(pixel, low[..., None])
+    overlap[overlap < ROUNDING] = 0
+    shares: NDArray[Any] = (overlap / (high - low)[..., None]).astype(working)
+    return first, shares
 
 
 def rounded_to(averages: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

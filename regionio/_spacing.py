@@ -131,11 +131,25 @@ class Resampling:
         out[...] = self._average(mask, begin) > 1 - SAME
 
     def _average(self, source: NDArray[Any], begin: NDArray[np.float64]) -> NDArray[Any]:
-        pixels = source
-        for axis, factor, start, count in zip(
-            (1, 2), reversed(self.factors), begin[::-1], self.size, strict=True
-        ):
-            edges = start + factor * np.arange(count + 1)
-            edges[-1] = min(edges[-1], source.shape[axis])
-            pixels = area_average(pixels, axis, edges)
-        return pixels
+        rows, columns = self.edges(begin)
+        return area_average(area_average(source, 1, rows), 2, columns)
+
+    def edges(self, begin: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return where pixels of the result begin and end, in pixels of what was read.
+
+        Parameters
+        ----------
+        begin
+            ``float64[..., 2]``, as of `average`.
+
+        Returns
+        -------
+        rows, columns
+            ``float64[..., n + 1]``.
+        """
+        found = []
+        for axis, (factor, count) in enumerate(zip(reversed(self.factors), self.size, strict=True)):
+            edges = begin[..., 1 - axis, None] + factor * np.arange(count + 1)
+            edges[..., -1] = np.minimum(edges[..., -1], self.source_size[axis])
+            found.append(edges)
+        return found[0], found[1]

@@ -39,7 +39,7 @@ def begun(
     reader: Reader,
     batch_size: int,
     num_workers: int,
-    out: NDArray[Any] | None = None,
+    out: Any = None,
     ahead: int = 0,
 ) -> AnyWork:
     """Return a run of batches.
@@ -61,12 +61,10 @@ def begun(
         return Work(reader, batch_size, num_workers, out)
     from regionio._cuda_work import CudaWork  # and with it what only a GPU needs
 
-    return CudaWork(reader, batch_size, num_workers, ahead)
+    return CudaWork(reader, batch_size, num_workers, out, ahead)
 
 
-def read_region(
-    reader: Reader, location: NDArray[np.int64], num_workers: int, out: NDArray[Any] | None
-) -> Region:
+def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, out: Any) -> Region:
     """Read one region.
 
     Parameters

@@ -19,7 +19,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
-from tests.kernels import compiled_gather
+from tests.kernels import compiled_average, compiled_gather
 
 
 class DriverError(RuntimeError):
@@ -119,23 +119,22 @@ class Device(contextlib.nullcontext[None]):
 
 
 class Kernel:
-    """`gather`, compiled for the CPU."""
+    """A kernel, compiled for the CPU."""
 
     def __init__(self, text: str, name: str, options: tuple[str, ...] = ()) -> None:
-        assert name == "gather"
-        self._run = compiled_gather(text)
+        self._name = name
+        compiled = {"gather": compiled_gather, "average": compiled_average}
+        self._run = compiled[name](text)
 
     def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
-        pieces, channels, row_stride, pixel_stride, scale, offset = arguments
-        self._run(
-            ctypes.c_void_p(pieces.data.ptr),
-            ctypes.c_uint(grid[0]),
-            ctypes.c_void_p(channels.data.ptr),
-            ctypes.c_longlong(int(row_stride)),
-            ctypes.c_longlong(int(pixel_stride)),
-            ctypes.c_void_p(scale.data.ptr),
-            ctypes.c_void_p(offset.data.ptr),
-        )
+        values = [
+            ctypes.c_longlong(int(given)) if isinstance(given, np.int64)
+            else ctypes.c_void_p(given.data.ptr)
+            for given in arguments
+        ]  # fmt: skip
+        if self._name == "gather":
+            values.insert(1, ctypes.c_uint(grid[0]))  # type: ignore[arg-type]
+        self._run(*values)
 
 
 class Cupy(ModuleType):

@@ -13,6 +13,7 @@ from typing import Any
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 AROUND = """
+#include <math.h>
 #include <string.h>
 #define __device__
 #define __global__
@@ -23,7 +24,7 @@ static float __fadd_rn(float a, float b) { return a + b; }
 static double __dmul_rn(double a, double b) { return a * b; }
 static double __dadd_rn(double a, double b) { return a + b; }
 """
-DRIVER = """
+GATHER_DRIVER = """
 extern "C" void run(const Piece *pieces, unsigned int count, const Channel *channels,
                     int64 row_stride, int64 pixel_stride, const void *scale, const void *offset) {
     gridDim = {count, 2};
@@ -36,14 +37,37 @@ extern "C" void run(const Piece *pieces, unsigned int count, const Channel *chan
 }
 """
 
+AVERAGE_DRIVER = """
+extern "C" void run(const unsigned char *source, unsigned char *target, const Shape *shape,
+                    const int64 *first_y, const void *share_y, const int64 *first_x,
+                    const void *share_x) {
+    gridDim = {3, 1};
+    blockDim = {32, 1};
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+            average(source, target, shape, first_y, (const WORKING *)share_y, first_x,
+                    (const WORKING *)share_x);
+}
+"""
+
 
 @cache
 def compiled_gather(text: str) -> Any:
     """Return the function that runs `gather` for all blocks and threads, of the kernel's text."""
+    return _compiled(text, GATHER_DRIVER)
+
+
+@cache
+def compiled_average(text: str) -> Any:
+    """Return the function that runs `average` for all blocks and threads, of the kernel's text."""
+    return _compiled(text, AVERAGE_DRIVER)
+
+
+def _compiled(text: str, driver: str) -> Any:
     text = text.replace("#include <cuda_fp16.h>", "").replace("__half", "_Float16")
     options = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-w"]
     with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "gather.cpp", Path(folder) / "gather.so"
-        source.write_text(AROUND + text + DRIVER)
+        source, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
+        source.write_text(AROUND + text + driver)
         subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
         return ctypes.CDLL(str(library)).run

@@ -15,7 +15,7 @@ from regionio.engines.cuda.fetch import places_for
 from regionio.engines.cuda.streams import Context
 from regionio.values import Conversion
 
-__all__ = ["Composer"]
+__all__ = ["Composer", "uploaded"]
 
 THREADS = 128
 BLOCKS_DOWN = 8
@@ -70,11 +70,11 @@ class Composer:
             for values, neutral in ((self.conversion.scale, 1), (self.conversion.offset, 0))
         )
         with context.compose_stream:
-            uploaded = _uploaded(context, rows, table, scale, offset)
+            given = uploaded(context, rows, table, scale, offset)
             kernel = self._kernel(context, kind)
             grid = len(rows), min(BLOCKS_DOWN, int(pieces["height"].max()))
             strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
-            kernel(grid, (THREADS,), (*uploaded[:2], *strides, *uploaded[2:]))
+            kernel(grid, (THREADS,), (*given[:2], *strides, *given[2:]))
 
     def _per_channel(self, values: NDArray[Any] | None, neutral: float) -> NDArray[Any]:
         working = self.conversion.working
@@ -94,8 +94,8 @@ class Composer:
         return context.kernels[kind]
 
 
-def _uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:
-    """Copy tables to the GPU in one go; return the part that each is in."""
+def uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:
+    """Copy tables to the GPU in one go, on the current stream; return the part that each is in."""
     places, total = places_for(np.array([table.nbytes for table in tables], dtype=np.int64))
     together = np.zeros(total, dtype=np.uint8)
     for table, place in zip(tables, places.tolist(), strict=True):

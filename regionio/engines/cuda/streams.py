@@ -160,6 +160,12 @@ class DeviceThread:
         )
         self._thread.start()
 
+    def now(self) -> Any:
+        """Return an event of the stream that is current in the caller's thread."""
+        cupy = opened_device(self.number)
+        with cupy.cuda.Device(self.number):
+            return cupy.cuda.get_current_stream().record()
+
     def submit(self, job: Job) -> None:
         """Have a job done after those that wait."""
         self._jobs.put(job)

@@ -1,0 +1,198 @@
+"""Batches that are rendered together on a GPU: their chunks, and what became of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._cuda_batches import CudaBatches
+from regionio._errors import ClosedError, DeviceError, RegionIOError
+from regionio._reader import Reader
+from regionio._window import Window
+from regionio.engines import ReadStats
+from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
+from regionio.engines.cuda.composer import Composer
+from regionio.engines.cuda.held import HeldPart, HeldTiles
+from regionio.engines.cuda.memory import BatchMemory, GivenMemory
+from regionio.engines.cuda.routes import chunk_of
+from regionio.engines.cuda.streams import Context
+from regionio.engines.cuda.tables import ValueTables
+from regionio.engines.cuda.tasks import Tasks
+from regionio.engines.group import TileGroup, groups_of
+
+__all__ = ["CudaJob"]
+
+CHUNK_TILES = 512
+
+
+class JobOwner(Protocol):
+    """Whose batches a job renders.
+
+    Attributes
+    ----------
+    reader
+        What regions have in common.
+    held
+        Tiles of earlier batches.
+    tasks
+        Runs what threads have to do.
+    """
+
+    reader: Reader
+    held: HeldTiles
+    tasks: Tasks
+
+    def is_cancelled(self) -> bool:
+        """Return whether nobody wants the rest."""
+        ...
+
+    def note(self, stats: ReadStats) -> None:
+        """Count what a chunk has cost."""
+        ...
+
+
+class CudaJob:
+    """Batches that are rendered together.
+
+    Parameters
+    ----------
+    work
+        Whose they are.
+    window
+        Their tiles.
+    batches
+        Their memory.
+    """
+
+    def __init__(self, work: JobOwner, window: Window, batches: CudaBatches) -> None:
+        self._work = work
+        self._window = window
+        self._batches = batches
+        self._errors: dict[int, BaseException] = {}
+        self._finished = threading.Event()
+        self._event: Any = None
+        self._composer: Composer | None = None
+        self._again: list[HeldPart] = []
+        self.cupy: Any = None
+
+    def chunks(self, context: Context) -> Iterator[TileChunk]:
+        """Prepare the batches' memory, and yield the work."""
+        self.cupy = context.cupy
+        if self._work.is_cancelled():
+            return
+        reader, held = self._work.reader, self._work.held
+        batches = self._batches
+        self._composer = batches.allocate(context)
+        last_batch = batches.first_batch + len(batches.counts) - 1
+        held.expire(batches.first_batch, context.share_bytes)
+        self._again, missing = held.find(self._window)
+        tile_bytes = _tile_bytes(reader, self._window)
+        for part in _portions(missing, context.share_bytes // tile_bytes):
+            for group in groups_of(part, [reader.source.storages]):
+                if self._work.is_cancelled():
+                    return
+                chunk = self._chunk(context, group)
+                held.add(chunk, last_batch, len(group) * tile_bytes)
+                yield chunk
+
+    def done(self, context: Context, error: BaseException | None) -> None:
+        """Note that the pixels are on their way, or that they never will be."""
+        if self._finished.is_set():
+            return
+        if error is not None:
+            error = _explained(context, error, self._batches.nbytes)
+            first = self._batches.first_batch
+            self._errors = dict.fromkeys(range(first, first + len(self._batches.counts)), error)
+        else:
+            for part in self._again:
+                self._compose_again(context, part)
+            self._batches.complete(context)
+            self._event = context.compose_stream.record()
+        self._again.clear()
+        self._finished.set()
+
+    def wait(self, number: int) -> tuple[Any, BatchMemory | GivenMemory]:
+        """Return a batch's pixels and their memory, once what makes them is on its way."""
+        self._finished.wait()
+        if number in self._errors:
+            raise self._errors[number]
+        taken = self._batches.take(number)
+        if taken is None:
+            msg = "the loader was closed while it was read"
+            raise ClosedError(msg)
+        stream = self.cupy.cuda.get_current_stream()
+        stream.wait_event(self._event)
+        taken[1].used_by(stream)
+        return taken
+
+    def _chunk(self, context: Context, group: TileGroup) -> TileChunk:
+        """Return the chunk that takes the tiles' way."""
+        convert = self._work.reader.source.convert
+        tables = ValueTables.of(convert, group.dtype)
+        plan = ChunkPlan(group, self._work.tasks, self._compose, tables)
+        index = group.view.index
+        return chunk_of(context, plan, index, None if tables is not None else convert)
+
+    def _compose(self, context: Context, chunk: TileChunk) -> None:
+        """Write the pieces of a chunk's tiles into regions."""
+        self._work.note(chunk.stats)
+        self._write(context, chunk, chunk.group.window, chunk.complete_rows(context), chunk.failed)
+
+    def _compose_again(self, context: Context, part: HeldPart) -> None:
+        """Write the pieces of tiles that were decoded for earlier batches."""
+        if not part.chunk.finished:
+            msg = "a batch before this one, whose tiles it needs, could not be read"
+            raise DeviceError(msg)
+        self._write(context, part.chunk, part.window, part.rows(context), part.failed)
+
+    def _write(
+        self,
+        context: Context,
+        chunk: TileChunk,
+        window: Window,
+        rows: NDArray[Any],
+        failed: dict[int, RegionIOError],
+    ) -> None:
+        bounds, batch_size = window.first_piece, self._batches.batch_size
+        for member, error in failed.items():
+            for region in window.pieces["region"][bounds[member] : bounds[member + 1]].tolist():
+                self._errors.setdefault(region // batch_size, error)
+        if failed:
+            there = np.setdiff1d(np.arange(len(window)), list(failed))
+            window, rows = window.chosen(there), rows[there]
+        assert self._composer is not None
+        self._composer(context, chunk.kind, window, rows)
+        chunk.lease.slab.busy = context.compose_stream.record()
+
+
+def _portions(window: Window, most_tiles: int) -> Iterator[Window]:
+    """Cut a window into parts for one chunk each."""
+    step = max(1, min(CHUNK_TILES, most_tiles))
+    for start in range(0, len(window), step):
+        yield window[start : start + step]
+
+
+def _tile_bytes(reader: Reader, window: Window) -> int:
+    """Return the bytes of a tile in the GPU's memory, of uncompressed ones as many as are read."""
+    height, width = reader.view.table.tile_shape
+    index = reader.view.index
+    itemsize = max(index.dtype.itemsize, *(encoding.itemsize for encoding in index.encodings))
+    if all(encoding.compression == "none" for encoding in index.encodings) and len(window):
+        height = int((window.tiles["last_row"] - window.tiles["first_row"]).max())
+    return height * width * max(index.samples, index.encodings[0].samples) * itemsize
+
+
+def _explained(context: Context, error: BaseException, nbytes: int) -> BaseException:
+    """Return an error that says what to do where the GPU's memory is full."""
+    if isinstance(error, context.cupy.cuda.memory.OutOfMemoryError):
+        msg = (
+            f"the memory of cuda:{context.number} is full: regions that are read together take "
+            f"{nbytes} bytes, and their tiles as many again; lower batch_size or prefetch_factor, "
+            f"or read smaller regions ({error})"
+        )
+        return DeviceError(msg)
+    return error
