@@ -78,7 +78,8 @@ def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, o
     out
         Memory to read into, or None.
     """
-    work = begun(reader, 1, max(0, num_workers - 1), out)
+    helpers = max(0, num_workers - 1) if reader.device is None else num_workers
+    work = begun(reader, 1, helpers, out)
     [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
     try:
         return work.finish(batch, help_render=True)

@@ -146,6 +146,7 @@ class Cupy(ModuleType):
     def __init__(self) -> None:
         super().__init__("cupy")
         self.room = 2**40
+        self.kvikio: Any = None
         self.ndarray = Array
         self.cuda = SimpleNamespace(
             Stream=Stream,
@@ -183,6 +184,8 @@ class Cupy(ModuleType):
 class ImageDecoder:
     """Stands for nvImageCodec's; a call from a second thread is an error."""
 
+    tiles_decoded = 0
+
     def __init__(self, device_id: int, backends: list[Any]) -> None:
         self._thread = threading.get_ident()
         assert device_id == 0
@@ -206,12 +209,15 @@ class ImageDecoder:
                 else:
                     colors = "GRAY" if params["color_spec"] == "GRAY" else "RGB"
                     pixels = simplejpeg.decode_jpeg(data, colors, strict=False)
+            elif data[:4] == b"\xff\x4f\xff\x51" and data[8] & 0x40:
+                pixels = imagecodecs.htj2k_decode(data)
             else:
                 pixels = imagecodecs.jpeg2k_decode(data)
         except (ValueError, RuntimeError):
             return None
         assert pixels.dtype == image.dtype
         np.asarray(image)[...] = pixels.reshape(image.shape)
+        ImageDecoder.tiles_decoded += 1
         return image
 
     def __exit__(self, *_: object) -> None:
@@ -289,8 +295,10 @@ def fake_kvikio(*, gds: bool) -> Any:
 
 
 @contextlib.contextmanager
-def fake_gpu(monkeypatch: Any, *, codec: bool = True, kvikio: bool = False) -> Iterator[Cupy]:
-    """Have regionio use the fakes."""
+def fake_gpu(
+    monkeypatch: Any, *, codec: bool = True, kvikio: bool = False, gds: bool = False
+) -> Iterator[Cupy]:
+    """Have regionio use the fakes: nvImageCodec's, KvikIO's and its GPUDirect Storage if asked."""
     import sys
 
     from regionio.engines.cuda import device, nvimagecodec, streams
@@ -303,7 +311,8 @@ def fake_gpu(monkeypatch: Any, *, codec: bool = True, kvikio: bool = False) -> I
         monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", nvidia.nvimgcodec)
     monkeypatch.setitem(sys.modules, "nvidia", nvidia)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    fake = fake_kvikio(gds=False) if kvikio else None
+    fake = cupy.kvikio = fake_kvikio(gds=gds) if kvikio else None
+    ImageDecoder.tiles_decoded = 0
     monkeypatch.setitem(sys.modules, "kvikio", fake)
     monkeypatch.setitem(sys.modules, "kvikio.defaults", fake and fake.defaults)
     caches = device._cupy, nvimagecodec.nvimagecodec, reader.kvikio

@@ -28,7 +28,7 @@ BATCH, TILES = 3, 5
 
 def random_values(dtype: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
     kind = np.dtype(dtype)
-    if kind.kind == "f":
+    if kind.kind in "fc":
         return random.normal(size=shape).astype(kind)
     return np.frombuffer(random.bytes(int(np.prod(shape)) * kind.itemsize), kind).reshape(shape)
 
@@ -65,6 +65,8 @@ KINDS = [
     GatherKind("uint8", "float16", scaled=True),
     GatherKind("int32", "float64", scaled=True, working="float64"),
     GatherKind("uint8", "float32"),
+    GatherKind("complex64", "complex64"),
+    GatherKind("complex128", "complex128", working="float64"),
     GatherKind("uint16", "int32"),
     GatherKind("int16", "float32", table="float32", table_values=1),
     GatherKind("uint16", "uint8", table="uint8", table_values=1, used_bits=12),

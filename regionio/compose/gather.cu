@@ -9,9 +9,18 @@
  *   USED     bits that count in a sample, 0: all of them
  *   SIGNED   1: the highest of the bits that count is the sign's
  *   SCALED   1: values become value * scale + offset
+ *   OPAQUE   1: samples are only copied (complex numbers)
  *   TABLED   n: a table with n values a stored value gives what comes out; 0: there is none
  */
 typedef long long int64;
+
+struct Complex64 {
+    float real, imaginary;
+};
+
+struct Complex128 {
+    double real, imaginary;
+};
 
 struct Piece {
     int64 source;         /* address of the first pixel's first sample */
@@ -31,6 +40,7 @@ struct Channel {
     int64 number;  /* which scale and offset */
 };
 
+#if !OPAQUE
 __device__ static SOURCE load(const unsigned char *place) {
     BITS bits = 0;
     for (int byte = 0; byte < (int)sizeof(BITS); byte++) {
@@ -55,6 +65,7 @@ __device__ static SOURCE load(const unsigned char *place) {
 __device__ static void store(unsigned char *place, WORKING value) {
     *(TARGET *)place = (TARGET)value;
 }
+#endif
 
 __device__ static void copy_value(const Piece &piece, const Channel &channel, int64 y, int64 x,
                                   int64 row_stride, int64 pixel_stride, const WORKING *scale,
@@ -63,7 +74,9 @@ __device__ static void copy_value(const Piece &piece, const Channel &channel, in
                                 x * piece.pixel_stride;
     unsigned char *to = (unsigned char *)piece.target + y * row_stride + x * pixel_stride +
                         channel.offset;
-#if TABLED
+#if OPAQUE
+    memcpy(to, from + channel.sample * piece.channel_stride, sizeof(TARGET));
+#elif TABLED
     BITS bits;
     SOURCE stored = load(from + (TABLED == 1 ? channel.sample * piece.channel_stride : 0));
     memcpy(&bits, &stored, sizeof bits);
@@ -72,7 +85,9 @@ __device__ static void copy_value(const Piece &piece, const Channel &channel, in
 #else
     SOURCE value = load(from + channel.sample * piece.channel_stride);
 #endif
-#if SCALED
+#if OPAQUE
+    (void)scale, (void)offset;
+#elif SCALED
     /* rounded after each step, as NumPy does it */
     store(to, ADD(MULTIPLY((WORKING)value, scale[channel.number]), offset[channel.number]));
 #else

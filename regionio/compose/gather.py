@@ -52,6 +52,8 @@ C_TYPES = {
     "float16": "__half",
     "float32": "float",
     "float64": "double",
+    "complex64": "Complex64",
+    "complex128": "Complex128",
 }
 UNSIGNED = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
 
@@ -98,7 +100,7 @@ class GatherKind:
         is_double = self.working == "float64"
         definitions = {
             "SOURCE": C_TYPES[self.stored],
-            "BITS": UNSIGNED[stored.itemsize],
+            "BITS": UNSIGNED.get(stored.itemsize, "unsigned char"),
             "TARGET": C_TYPES[self.target],
             "WORKING": C_TYPES[self.working],
             "TABLE": C_TYPES[self.table],
@@ -106,6 +108,7 @@ class GatherKind:
             "USED": self.used_bits if self.used_bits < 8 * stored.itemsize else 0,
             "SIGNED": int(stored.kind == "i"),
             "SCALED": int(self.scaled),
+            "OPAQUE": int(stored.kind == "c"),
             "TABLED": self.table_values,
             "MULTIPLY": "__dmul_rn" if is_double else "__fmul_rn",
             "ADD": "__dadd_rn" if is_double else "__fadd_rn",

@@ -90,8 +90,11 @@ def runs_of(ranges: NDArray[np.int64], size: int) -> Runs:
     """
     wanted = np.flatnonzero(ranges[:, 1] > 0)
     order = wanted[np.argsort(ranges[wanted, 0], kind="stable")]
+    place = np.zeros(len(ranges), dtype=np.int64)
+    if len(order) == 0:
+        return Runs(*np.zeros((3, 0), dtype=np.int64), place, 0, 0)
     start, stop = ranges[order, 0], ranges[order].sum(axis=1)
-    reach = np.maximum.accumulate(stop) if len(stop) else stop
+    reach = np.maximum.accumulate(stop)
     is_first = np.ones(len(order), dtype=np.bool_)
     is_first[1:] = start[1:] > reach[:-1] + LARGEST_GAP_BYTES
     first = np.flatnonzero(is_first)
@@ -102,7 +105,6 @@ def runs_of(ranges: NDArray[np.int64], size: int) -> Runs:
     pages = -(-nbytes // ALIGNMENT) * ALIGNMENT
     begin = np.cumsum(pages) - pages
     run = np.cumsum(is_first) - 1
-    place = np.zeros(len(ranges), dtype=np.int64)
     place[order] = begin[run] + start - offset[run]
     return Runs(offset, nbytes, begin, place, int(pages.sum()), int(ranges[order, 1].sum()))
 

@@ -155,6 +155,7 @@ class DeviceThread:
         self.number = number
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._wake = threading.Event()
+        self.context = Context(number)
         self._thread = threading.Thread(
             target=self._run, name=f"regionio cuda:{number}", daemon=True
         )
@@ -178,7 +179,7 @@ class DeviceThread:
         self._thread.join()
 
     def _run(self) -> None:
-        context = Context(self.number)
+        context = self.context
         with context.cupy.cuda.Device(self.number):
             pipeline = _Pipeline(context, self._jobs, self._wake)
             while pipeline.step():

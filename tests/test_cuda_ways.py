@@ -1,0 +1,348 @@
+"""By which way tiles get to a GPU, and what becomes of what goes wrong; with what stands for one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+
+import regionio
+from regionio import DeviceError, RegionIOError
+from regionio.engines.cuda import streams
+from regionio.engines.cuda.tasks import Tasks
+from regionio.storage import kvikio as storage_kvikio
+from tests import fake_cuda
+from tests.dicom_files import ROOT, noise, scene, shape_of, write
+from tests.fake_cuda import Cupy, fake_gpu
+from tests.kernels import COMPILER
+from tests.test_cuda import tiff
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+SIDE = 1024
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cupy]:
+    with fake_gpu(monkeypatch) as cupy:
+        yield cupy
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    options = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
+    return tiff(tmp_path / "slide.tif", scene(SIDE, SIDE, 3), **options)
+
+
+def frames(path: Path, syntax: str, shape: tuple[int, ...], encode: Any, dtype: str) -> Path:
+    volume = np.stack([scene(*shape[1:], 1, dtype, 12)[..., 0] + i for i in range(shape[0])])
+    streams = [encode(frame) for frame in volume]
+    return write(path, ROOT + syntax, streams, **shape_of(volume[..., None], 16))
+
+
+def equal(path: Path, size: tuple[int, int] = (100, 90), count: int = 60, **options: Any) -> Any:
+    """Compare batches with the CPU's; return the GPU's loader."""
+    image = regionio.open(path)
+    width, height = image.size("XY")
+    locations = np.random.default_rng(4).integers(-30, [width, height], (count, 2))
+    if image.is_volume:
+        z = np.random.default_rng(5).integers(0, image.size("Z")[0], (count, 1))
+        locations = np.concatenate([locations, z], axis=1)
+    loader = image.read_region(locations, size, batch_size=8, device="cuda", **options)
+    found = [np.array(batch.array) for batch in loader]
+    options.pop("num_workers", None)
+    expected = list(image.read_region(locations, size, batch_size=8, **options))
+    for batch, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(batch, np.asarray(wanted))
+    return loader
+
+
+def engine() -> Any:
+    """Return the engine of the only GPU."""
+    [thread] = streams._threads.values()
+    return thread.context.engine
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_the_engine_and_threads_share_jpeg(fake: Cupy, slide: Path, num_workers: int) -> None:
+    image = regionio.open(slide)
+    found = image.read_region(device="cuda", num_workers=num_workers)
+    np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))
+    decoded = fake_cuda.ImageDecoder.tiles_decoded
+    assert decoded == (256 if num_workers == 0 else decoded)
+    equal(slide, num_workers=num_workers)
+
+
+def test_without_an_engine_threads_do_all(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_cuda.ImageDecoder, "_decode", lambda *_: None)
+    image = regionio.open(slide)
+    expected = np.asarray(image.read_region())
+    for _ in range(3):
+        found = image.read_region(device="cuda", num_workers=0)
+        np.testing.assert_array_equal(np.array(found.array), expected)
+    assert not engine().is_there
+
+
+def test_without_nvimagecodec_threads_do_all(monkeypatch: pytest.MonkeyPatch, slide: Path) -> None:
+    with fake_gpu(monkeypatch, codec=False):
+        equal(slide)
+
+
+def test_tiles_are_decoded_once_for_neighbouring_batches(fake: Cupy, slide: Path) -> None:
+    image = regionio.open(slide)
+    steps = np.arange(0, SIDE - 64, 32)
+    grid = np.array([(x, y) for y in steps for x in steps])
+    counts = {}
+    for ahead in (0, 2):
+        loader = image.read_region(
+            grid, (64, 64), batch_size=200, prefetch_factor=ahead, device="cuda"
+        )
+        on_cpu = image.read_region(grid, (64, 64), batch_size=200)
+        for batch, expected in zip(loader, on_cpu, strict=True):
+            np.testing.assert_array_equal(np.array(batch.array), np.asarray(expected))
+        counts[ahead] = loader.stats.tiles_decoded
+    assert counts[2] == 256
+    assert counts[0] <= 1.2 * 256
+
+
+JPEG_2000 = {
+    "jpeg2000": (".4.90", lambda frame: imagecodecs.jpeg2k_encode(
+        frame, level=0, codecformat="j2k", reversible=True)),
+    "boxed": (".4.90", lambda frame: imagecodecs.jpeg2k_encode(frame, level=0, reversible=True)),
+    "htj2k": (".4.201", lambda frame: imagecodecs.htj2k_encode(frame, reversible=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", JPEG_2000)
+def test_jpeg_2000_goes_to_the_gpu_where_that_is_sooner(
+    fake: Cupy, tmp_path: Path, kind: str
+) -> None:
+    syntax, encode = JPEG_2000[kind]
+    large = frames(tmp_path / "large.dcm", syntax, (3, 900, 1000), encode, "uint16")
+    equal(large, num_workers=1)
+    assert fake_cuda.ImageDecoder.tiles_decoded > 0
+    fake_cuda.ImageDecoder.tiles_decoded = 0
+    small = frames(tmp_path / "small.dcm", syntax, (3, 40, 50), encode, "uint16")
+    equal(small, (20, 20), num_workers=64)
+    assert (fake_cuda.ImageDecoder.tiles_decoded > 0) == (kind == "htj2k")
+
+
+def test_rgb_stored_as_such_is_not_converted(fake: Cupy, tmp_path: Path) -> None:
+    path = tiff(tmp_path / "rgb.tif", scene(640, 640, 3), compression="jpeg", photometric="rgb")
+    equal(path, num_workers=0)
+    assert fake_cuda.ImageDecoder.tiles_decoded > 0
+
+
+@pytest.mark.parametrize("gds", [False, True])
+def test_kvikio_reads_what_lies_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gds: bool
+) -> None:
+    volume = noise(12, 300, 320, 1, dtype="uint16")
+    path = write(tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 16))
+    with fake_gpu(monkeypatch, kvikio=True, gds=gds) as cupy:
+        image = regionio.open(path)
+        found = image.read_region(device="cuda", num_workers=6)
+        np.testing.assert_array_equal(np.array(found.array), volume[..., 0])
+        loader = image.read_region([(0, 0, z) for z in range(12)], (320, 300, 1), device="cuda")
+        np.testing.assert_array_equal(
+            np.concatenate([np.array(region.array) for region in loader]), volume[..., 0]
+        )
+        stats = loader.stats
+        assert stats.bytes_kvikio == stats.bytes_read >= volume.nbytes
+        assert stats.bytes_cufile == (stats.bytes_read if gds else 0)
+        equal(path, (10, 10))  # too little at a time for it
+        assert cupy.kvikio.defaults.get("num_threads") == 6
+
+
+def test_a_file_that_changes_is_not_read_by_kvikio(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    volume = noise(8, 300, 320, 1, dtype="uint16")
+    path = write(tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 16))
+    with fake_gpu(monkeypatch, kvikio=True):
+        image = regionio.open(path)
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data[: len(data) // 2])
+        with pytest.raises(RegionIOError, match="has changed since it was opened"):
+            image.read_region(device="cuda")
+
+
+def test_a_file_that_becomes_shorter_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    volume = noise(8, 300, 320, 1, dtype="uint16")
+    path = write(tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 16))
+    with fake_gpu(monkeypatch, kvikio=True):
+        image = regionio.open(path)
+        image.read_region(device="cuda")
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        with pytest.raises(RegionIOError, match="has become shorter"):
+            image.read_region(device="cuda")
+
+
+def test_runs_lie_on_pages_and_hold_every_range() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        count = int(random.integers(0, 30))
+        ranges = random.integers(0, [600_000, 9000], (count, 2))
+        size = int(ranges.sum(axis=1).max(initial=0))
+        runs = storage_kvikio.runs_of(ranges, size)
+        content = random.integers(0, 256, size, dtype=np.uint8)
+        memory = np.zeros(runs.total, np.uint8)
+        assert (runs.begin % 4096 == 0).all()
+        assert (runs.offset % 4096 == 0).all()
+        for offset, nbytes, begin in zip(runs.offset, runs.nbytes, runs.begin, strict=True):
+            assert offset + nbytes <= size
+            memory[begin : begin + nbytes] = content[offset : offset + nbytes]
+        for (offset, nbytes), place in zip(ranges, runs.place, strict=True):
+            held = memory[place : place + nbytes] if nbytes else memory[:0]
+            np.testing.assert_array_equal(held, content[offset : offset + nbytes])
+        assert runs.bytes_wanted == ranges[:, 1].sum()
+
+
+@pytest.mark.parametrize("values", ["stored", "modality", "display"])
+def test_values_are_looked_up(fake: Cupy, tmp_path: Path, values: str) -> None:
+    volume = (noise(5, 60, 70, 1, dtype="uint16") >> 4).astype("uint16")
+    attributes = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": 40.0,
+                  "WindowWidth": 400.0}  # fmt: skip
+    path = write(
+        tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 12), **attributes
+    )
+    image = regionio.open(path, values=values)
+    for options in ({}, {"dtype": "float32", "scale": 0.5, "offset": 3}):
+        found = image.read_region(device="cuda", **options)
+        expected = np.asarray(image.read_region(**options))
+        np.testing.assert_array_equal(np.array(found.array), expected)
+
+
+def test_out_is_written_to(fake: Cupy, slide: Path) -> None:
+    image = regionio.open(slide)
+    out: Any = fake.empty((90, 100, 3), np.uint8)
+    region = image.read_region((10, 20), (100, 90), device="cuda", out=out)
+    assert region.array.ctypes.data == out.ctypes.data
+    np.testing.assert_array_equal(out, np.asarray(image.read_region((10, 20), (100, 90))))
+    with pytest.raises(TypeError, match="out is a CuPy array, not ndarray"):
+        image.read_region((0, 0), (4, 4), device="cuda", out=np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="out has shape"):
+        image.read_region((0, 0), (4, 4), device="cuda", out=out)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_spacing_between_levels(fake: Cupy, tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "s.tif"
+    options = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "metadata": None}
+    tifffile.imwrite(path, scene(500, 600, 3), photometric="rgb", tile=(64, 64), **options)
+    image = regionio.open(path)
+    locations = np.random.default_rng(0).integers(-20, 400, (20, 2))
+    wanted = {"spacing": 0.85, "batch_size": 6, "return_mask": True, "layout": layout}
+    on_gpu = image.read_region(locations, (50, 40), device="cuda", **wanted)
+    for found, expected in zip(
+        on_gpu, image.read_region(locations, (50, 40), **wanted), strict=True
+    ):
+        np.testing.assert_array_equal(np.array(found.array), np.asarray(expected))
+        np.testing.assert_array_equal(np.array(found.mask), expected.mask)
+        assert found.spacing == expected.spacing
+
+
+def test_full_memory_says_what_to_do(fake: Cupy, slide: Path) -> None:
+    image = regionio.open(slide)
+    fake.room = 100_000
+    with pytest.raises(DeviceError, match=r"take 3145728 bytes.*lower batch_size or prefetch"):
+        image.read_region(device="cuda")
+    fake.room = 400_000  # enough for the batch, not for its tiles
+    with pytest.raises(DeviceError, match="the memory of cuda:0 is full"):
+        list(image.read_region([(0, 0)] * 8, (100, 100), batch_size=8, device="cuda"))
+    fake.room = 2**40
+    equal(slide)
+
+
+def test_damage_is_told_at_its_batch_and_ends_the_loader(fake: Cupy, slide: Path) -> None:
+    with tifffile.TiffFile(slide) as file:
+        page = file.pages.first
+        start, size = page.dataoffsets[37], page.databytecounts[37]  # row 2, column 5
+    data = bytearray(slide.read_bytes())
+    data[start + 20 : start + size] = bytes(size - 20)
+    slide.write_bytes(data)
+    image = regionio.open(slide)
+    places = [(0, 0), (64, 512), (330, 140), (0, 640)]
+    for workers in (0, 2):
+        loader = image.read_region(
+            places, (40, 40), batch_size=2, device="cuda", num_workers=workers
+        )
+        assert next(loader).shape == (2, 40, 40, 3)
+        with pytest.raises(RegionIOError, match="tile in row 2, column 5"):
+            next(loader)
+        with pytest.raises(StopIteration):
+            next(loader)
+    assert image.read_region((0, 0), (300, 100), device="cuda").shape == (100, 300, 3)
+
+
+def test_no_more_tasks_at_a_time_than_asked_for() -> None:
+    tasks, lock = Tasks(3), threading.Lock()
+    now = most = 0
+
+    def work(number: int) -> int:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.002)
+        with lock:
+            now -= 1
+        if number == 7:
+            raise ValueError(number)
+        return number
+
+    futures = [tasks.run(work, number) for number in range(40)]
+    for number, future in enumerate(futures):
+        if number == 7:
+            with pytest.raises(ValueError, match="7"):
+                future.result(10)
+        else:
+            assert future.result(10) == number
+    assert most == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_files_are_the_same(fake: Cupy, wider_data: Path) -> None:
+    compared = 0
+    for path in sorted(wider_data.rglob("*")):
+        try:
+            image = regionio.open(path)
+        except (RegionIOError, OSError):
+            continue
+        with image:
+            compare_some(image)
+        compared += 1
+    assert compared > 100
+
+
+def compare_some(image: regionio.Image) -> None:
+    """Compare a few regions of a file's first and last level with the CPU's."""
+    width, height = image.size("XY")
+    random = np.random.default_rng(3)
+    for level in {0, image.resolutions["level_count"] - 1}:
+        locations = random.integers(-10, [width, height], (3, 2))
+        if image.is_volume:
+            z = random.integers(0, image.size("Z")[0], (3, 1))
+            locations = np.concatenate([locations, z], axis=1)
+        wanted = {"level": level, "batch_size": 3}
+        try:
+            [expected] = image.read_region(locations, (65, 40), **wanted)
+        except RegionIOError as error:
+            with pytest.raises(type(error)):
+                list(image.read_region(locations, (65, 40), device="cuda", **wanted))
+            continue
+        [found] = image.read_region(locations, (65, 40), device="cuda", **wanted)
+        np.testing.assert_array_equal(np.array(found.array), np.asarray(expected))
