@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
@@ -19,7 +20,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
-from tests.kernels import compiled_average, compiled_gather
+from tests.kernels import compiled_average, compiled_bytestream, compiled_gather
 
 
 class DriverError(RuntimeError):
@@ -123,8 +124,10 @@ class Kernel:
 
     def __init__(self, text: str, name: str, options: tuple[str, ...] = ()) -> None:
         self._name = name
-        compiled = {"gather": compiled_gather, "average": compiled_average}
-        self._run = compiled[name](text)
+        if name in {"adler", "unpack"}:
+            self._run = getattr(compiled_bytestream(text), f"run_{name}")
+        else:
+            self._run = {"gather": compiled_gather, "average": compiled_average}[name](text)
 
     def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
         values = [
@@ -132,8 +135,8 @@ class Kernel:
             else ctypes.c_void_p(given.data.ptr)
             for given in arguments
         ]  # fmt: skip
-        if self._name == "gather":
-            values.insert(1, ctypes.c_uint(grid[0]))  # type: ignore[arg-type]
+        if self._name != "average":
+            values.insert(int(self._name == "gather"), ctypes.c_uint(grid[0]))  # type: ignore[arg-type]
         self._run(*values)
 
 
@@ -173,6 +176,9 @@ class Cupy(ModuleType):
     def empty(self, shape: Any, dtype: Any) -> Array:
         self._alloc(int(np.prod(shape)) * np.dtype(dtype).itemsize)
         return np.full(shape, 0xA5, dtype).view(Array)
+
+    def zeros(self, shape: Any, dtype: Any) -> Array:
+        return np.zeros(shape, dtype).view(Array)
 
     def asarray(self, values: Any) -> Array:
         return np.array(values).view(Array)
@@ -292,6 +298,44 @@ def fake_kvikio(*, gds: bool) -> Any:
 
     module.SummaryMonitor = lambda: SimpleNamespace(get=summary)
     return module
+
+
+class FakeNvcomp:
+    """Stands for nvCOMP, with memory that can be read and written as it likes."""
+
+    tiles_decompressed = 0
+
+    def temporary_bytes(self, kind: str, count: int, largest: int) -> int:
+        return 100
+
+    def decompress(
+        self, kind: str, count: int, tables: Any, temporary: Any, found: Any, stream: int
+    ) -> None:
+        assert temporary[1] == 100
+        columns = [np.frombuffer(at(table, 8 * count), np.int64) for table in tables]
+        sizes = np.frombuffer(at(found[0], 8 * count), np.int64)
+        statuses = np.frombuffer(at(found[1], 4 * count), np.int32)
+        for number, (source, nbytes, target, room) in enumerate(zip(*columns, strict=True)):
+            assert source % (4 if kind == "Deflate" else 1) == 0
+            data = bytes(at(source, nbytes))
+            try:
+                result: Any
+                if kind == "Deflate":
+                    result = zlib.decompressobj(-15).decompress(data, int(room) + 1)
+                else:
+                    result = imagecodecs.zstd_decode(data)
+            except (zlib.error, RuntimeError):
+                statuses[number] = 12
+                continue
+            statuses[number] = 0 if len(result) <= room else 15
+            sizes[number] = min(len(result), room)
+            ctypes.memmove(int(target), result, int(sizes[number]))
+            FakeNvcomp.tiles_decompressed += 1
+
+
+def at(address: Any, nbytes: Any) -> Any:
+    """Return bytes of memory, to be written, too."""
+    return (ctypes.c_uint8 * int(nbytes)).from_address(int(address))
 
 
 @contextlib.contextmanager

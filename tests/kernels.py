@@ -22,6 +22,7 @@ static Index blockIdx, threadIdx, gridDim, blockDim;
 static float __fmul_rn(float a, float b) { return a * b; }
 static float __fadd_rn(float a, float b) { return a + b; }
 static double __dmul_rn(double a, double b) { return a * b; }
+static void atomicAdd(unsigned long long *place, unsigned long long value) { *place += value; }
 static double __dadd_rn(double a, double b) { return a + b; }
 """
 GATHER_DRIVER = """
@@ -37,6 +38,24 @@ extern "C" void run(const Piece *pieces, unsigned int count, const Channel *chan
 }
 """
 
+BYTESTREAM_DRIVER = """
+extern "C" void run_adler(unsigned int count, const unsigned char *slots, int64 step,
+                          const uint64 *sizes, uint64 *sums) {
+    gridDim = {count, 1};
+    blockDim = {32, 1};
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+            adler(slots, step, sizes, sums);
+}
+extern "C" void run_unpack(unsigned int count, unsigned char *slots, int64 step, int64 rows,
+                           int64 columns, int64 samples) {
+    gridDim = {count, 1};
+    blockDim = {32, 1};
+    for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+            unpack(slots, step, rows, columns, samples);
+}
+"""
 AVERAGE_DRIVER = """
 extern "C" void run(const unsigned char *source, unsigned char *target, const Shape *shape,
                     const int64 *first_y, const void *share_y, const int64 *first_x,
@@ -63,11 +82,21 @@ def compiled_average(text: str) -> Any:
     return _compiled(text, AVERAGE_DRIVER)
 
 
+@cache
+def compiled_bytestream(text: str) -> Any:
+    """Return the library with `adler` and `unpack`, of the kernels' text, for all blocks."""
+    return _library(text, BYTESTREAM_DRIVER)
+
+
 def _compiled(text: str, driver: str) -> Any:
+    return _library(text, driver).run
+
+
+def _library(text: str, driver: str) -> Any:
     text = text.replace("#include <cuda_fp16.h>", "").replace("__half", "_Float16")
     options = ["-O1", "-shared", "-fPIC", "-ffp-contract=off", "-w"]
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         source.write_text(AROUND + text + driver)
         subprocess.run([str(COMPILER), *options, str(source), "-o", str(library)], check=True)
-        return ctypes.CDLL(str(library)).run
+        return ctypes.CDLL(str(library))

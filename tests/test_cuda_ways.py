@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ import tifffile
 
 import regionio
 from regionio import DeviceError, RegionIOError
-from regionio.engines.cuda import streams
+from regionio.codecs.cuda import ByteStreams, adler_of, source_text
+from regionio.engines.cuda import nvcomp, streams
 from regionio.engines.cuda.tasks import Tasks
 from regionio.storage import kvikio as storage_kvikio
 from tests import fake_cuda
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
 from tests.fake_cuda import Cupy, fake_gpu
-from tests.kernels import COMPILER
+from tests.kernels import COMPILER, compiled_bytestream
 from tests.test_cuda import tiff
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
@@ -41,8 +44,10 @@ def slide(tmp_path: Path) -> Path:
     return tiff(tmp_path / "slide.tif", scene(SIDE, SIDE, 3), **options)
 
 
-def frames(path: Path, syntax: str, shape: tuple[int, ...], encode: Any, dtype: str) -> Path:
-    volume = np.stack([scene(*shape[1:], 1, dtype, 12)[..., 0] + i for i in range(shape[0])])
+def frames(path: Path, syntax: str, shape: tuple[int, int, int], encode: Any, dtype: str) -> Path:
+    volume = np.stack(
+        [scene(shape[1], shape[2], 1, dtype, 12)[..., 0] + i for i in range(shape[0])]
+    )
     streams = [encode(frame) for frame in volume]
     return write(path, ROOT + syntax, streams, **shape_of(volume[..., None], 16))
 
@@ -211,8 +216,75 @@ def test_runs_lie_on_pages_and_hold_every_range() -> None:
         assert runs.bytes_wanted == ranges[:, 1].sum()
 
 
+PACKED = [("zlib", 1), ("zlib", 2), ("zstd", 1), ("zstd", 2)]
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(("compression", "predictor"), PACKED)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_nvcomp_decompresses_where_it_is_allowed_to(
+    fake: Cupy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compression: str, predictor: int,
+    byteorder: str, dtype: str,
+) -> None:  # fmt: skip
+    library = fake_cuda.FakeNvcomp()
+    monkeypatch.setattr("regionio.engines.cuda.routes.nvcomp", lambda: library)
+    monkeypatch.setattr("regionio.engines.cuda.inflated.nvcomp", lambda: library)
+    predictor = 1 if dtype == "float32" else predictor
+    picture = scene(400, 500, 3, "uint16", 12)
+    picture = (picture >> 4 if dtype == "uint8" else picture).astype(dtype)
+    path = tiff(
+        tmp_path / "d.tif", picture, compression=compression, predictor=predictor,
+        byteorder=byteorder, photometric="rgb",
+    )  # fmt: skip
+    fake_cuda.FakeNvcomp.tiles_decompressed = 0
+    equal(path)
+    assert fake_cuda.FakeNvcomp.tiles_decompressed > 0
+    with tifffile.TiffFile(path) as file:
+        start, size = file.pages.first.dataoffsets[9], file.pages.first.databytecounts[9]
+    data = bytearray(path.read_bytes())
+    if compression == "zlib":
+        data[start + size - 1] ^= 1  # of its checksum
+    else:
+        data[start + 20 : start + size] = bytes(size - 20)
+    path.write_bytes(data)
+    with pytest.raises(RegionIOError, match="tile in row 1, column 1"):
+        regionio.open(path).read_region((64, 64), (40, 40), device="cuda")
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
+def test_checksums_are_zlibs(itemsize: int) -> None:
+    random = np.random.default_rng(0)
+    streams = ByteStreams("Deflate", itemsize, differences=False, swapped=False)
+    library = compiled_bytestream(source_text(streams))
+    step = 300_000
+    sizes = np.array([0, 1, 5, 65521, 299_999], dtype=np.uint64)
+    memory = random.integers(0, 256, len(sizes) * step, dtype=np.uint8)
+    memory[4 * step :] = 255
+    sums = np.zeros((len(sizes), 2), np.uint64)
+    addresses = [ctypes.c_void_p(array.ctypes.data) for array in (memory, sizes, sums)]
+    library.run_adler(len(sizes), addresses[0], ctypes.c_longlong(step), *addresses[1:])
+    expected = [
+        zlib.adler32(memory[i * step : i * step + int(size)].tobytes())
+        for i, size in enumerate(sizes)
+    ]
+    assert adler_of(sums, sizes).tolist() == expected
+
+
+def test_nvcomp_that_is_missing_is_an_error(
+    fake: Cupy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tiff(tmp_path / "d.tif", scene(100, 100, 1)[..., 0], compression="zlib")
+    monkeypatch.setenv("REGIONIO_NVCOMP", "1")
+    nvcomp.nvcomp.cache_clear()
+    try:
+        with pytest.raises(DeviceError, match="pip install 'nvidia-libnvcomp-cu13"):
+            regionio.open(path).read_region(device="cuda")
+    finally:
+        nvcomp.nvcomp.cache_clear()
+
+
 @pytest.mark.parametrize("values", ["stored", "modality", "display"])
-def test_values_are_looked_up(fake: Cupy, tmp_path: Path, values: str) -> None:
+def test_values_are_looked_up(fake: Cupy, tmp_path: Path, values: Any) -> None:
     volume = (noise(5, 60, 70, 1, dtype="uint16") >> 4).astype("uint16")
     attributes = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": 40.0,
                   "WindowWidth": 400.0}  # fmt: skip
@@ -220,7 +292,8 @@ def test_values_are_looked_up(fake: Cupy, tmp_path: Path, values: str) -> None:
         tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 12), **attributes
     )
     image = regionio.open(path, values=values)
-    for options in ({}, {"dtype": "float32", "scale": 0.5, "offset": 3}):
+    choices: tuple[dict[str, Any], ...] = ({}, {"dtype": "float32", "scale": 0.5, "offset": 3})
+    for options in choices:
         found = image.read_region(device="cuda", **options)
         expected = np.asarray(image.read_region(**options))
         np.testing.assert_array_equal(np.array(found.array), expected)
@@ -241,11 +314,20 @@ def test_out_is_written_to(fake: Cupy, slide: Path) -> None:
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_a_spacing_between_levels(fake: Cupy, tmp_path: Path, layout: str) -> None:
     path = tmp_path / "s.tif"
-    options = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER", "metadata": None}
+    options: dict[str, Any] = {
+        "resolution": (20_000, 20_000),
+        "resolutionunit": "CENTIMETER",
+        "metadata": None,
+    }
     tifffile.imwrite(path, scene(500, 600, 3), photometric="rgb", tile=(64, 64), **options)
     image = regionio.open(path)
     locations = np.random.default_rng(0).integers(-20, 400, (20, 2))
-    wanted = {"spacing": 0.85, "batch_size": 6, "return_mask": True, "layout": layout}
+    wanted: dict[str, Any] = {
+        "spacing": 0.85,
+        "batch_size": 6,
+        "return_mask": True,
+        "layout": layout,
+    }
     on_gpu = image.read_region(locations, (50, 40), device="cuda", **wanted)
     for found, expected in zip(
         on_gpu, image.read_region(locations, (50, 40), **wanted), strict=True
@@ -337,7 +419,7 @@ def compare_some(image: regionio.Image) -> None:
         if image.is_volume:
             z = random.integers(0, image.size("Z")[0], (3, 1))
             locations = np.concatenate([locations, z], axis=1)
-        wanted = {"level": level, "batch_size": 3}
+        wanted: dict[str, Any] = {"level": level, "batch_size": 3}
         try:
             [expected] = image.read_region(locations, (65, 40), **wanted)
         except RegionIOError as error:

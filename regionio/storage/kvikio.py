@@ -92,7 +92,8 @@ def runs_of(ranges: NDArray[np.int64], size: int) -> Runs:
     order = wanted[np.argsort(ranges[wanted, 0], kind="stable")]
     place = np.zeros(len(ranges), dtype=np.int64)
     if len(order) == 0:
-        return Runs(*np.zeros((3, 0), dtype=np.int64), place, 0, 0)
+        nothing = np.zeros(0, dtype=np.int64)
+        return Runs(nothing, nothing, nothing, place, 0, 0)
     start, stop = ranges[order, 0], ranges[order].sum(axis=1)
     reach = np.maximum.accumulate(stop)
     is_first = np.ones(len(order), dtype=np.bool_)

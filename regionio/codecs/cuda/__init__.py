@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Protocol
 
 from regionio._index import Encoding
+from regionio.codecs.cuda.bytestream import ByteStreams, adler_of, byte_streams, source_text
 from regionio.codecs.cuda.jpeg import Colors, JpegStreams, jpeg_streams
 from regionio.codecs.cuda.jpeg2000 import Jpeg2000Facts, Jpeg2000Streams, jpeg2000_streams
 
 __all__ = [
+    "ByteStreams",
     "Colors",
     "GpuStreams",
     "Jpeg2000Facts",
     "Jpeg2000Streams",
     "JpegStreams",
+    "adler_of",
+    "byte_streams",
     "gpu_streams",
+    "source_text",
 ]
 
 

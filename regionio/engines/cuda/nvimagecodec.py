@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio.codecs.cuda import Colors, GpuStreams
-from regionio.engines.cuda.chunk import TileChunk, rows_at
-from regionio.engines.cuda.fetch import ALIGNMENT, places_for
+from regionio.engines.cuda.chunk import TileChunk
+from regionio.engines.cuda.fetch import places_for
 from regionio.engines.cuda.slabs import Slab
+from regionio.engines.cuda.slots import Slots
 
 __all__ = ["BatchDecoder", "StreamTiles", "nvimagecodec"]
 
@@ -94,35 +95,30 @@ class StreamTiles:
 
     Attributes
     ----------
-    members
-        As above.
+    slots
+        Where pixels go.
     placed
         ``int64[n, 3]``, as `read_to_places` takes it.
     total
         Bytes of memory for the streams.
-    step
-        Bytes from one slot to the next.
     """
 
     def __init__(self, chunk: TileChunk, members: list[int], streams: GpuStreams) -> None:
-        self.members = members
-        self._shape, self._dtype = chunk.group.tile_shape, chunk.group.dtype
+        self.slots = Slots(chunk, members)
         self._streams = streams
         ranges = chunk.ranges[members]
         place, self.total = places_for(ranges[:, 1], len(streams.prefix))
         self.placed = np.column_stack([ranges, place])
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
-        self.step = -(-size // ALIGNMENT) * ALIGNMENT
 
     def views(self, slab: Slab) -> list[Any]:
         """Return a picture for each slot; a slab's are made once."""
         codec: Any = nvimagecodec()
-        key = self._shape, self._dtype, self.step
-        views = slab.views.setdefault(key, [])
+        slots = self.slots
+        views = slab.views.setdefault((slots.shape, slots.dtype), [])
         address = int(slab.memory.data.ptr)
-        plain = self._shape[:2] if self._shape[2] == 1 else self._shape
-        for number in range(len(views), len(self.members)):
-            array = _Array(address + number * self.step, plain, self._dtype)
+        plain = slots.shape[:2] if slots.shape[2] == 1 else slots.shape
+        for number in range(len(views), len(slots.members)):
+            array = _Array(address + number * slots.step, plain, slots.dtype)
             views.append(codec.as_image(array))
         return views
 
@@ -175,12 +171,6 @@ class StreamTiles:
         begin = content - len(self._streams.prefix)
         memory[begin:content] = self._streams.prefix
         return begin, place + nbytes
-
-    def rows(self, address: int) -> NDArray[Any]:
-        """Return where the tiles are, of slots from an address on."""
-        slots = address + np.arange(len(self.members)) * self.step
-        row = self._shape[1] * self._shape[2]
-        return rows_at(slots, row, self._shape[2], self._dtype.itemsize)
 
 
 class _Array:

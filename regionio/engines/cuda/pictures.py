@@ -13,10 +13,11 @@ from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuTiles
 from regionio.engines.cuda.fetch import read_to_places
 from regionio.engines.cuda.nvimagecodec import BatchDecoder, StreamTiles
+from regionio.engines.cuda.slots import Slots
 from regionio.engines.cuda.streams import Context
 from regionio.storage import FetchCount
 
-__all__ = ["Jpeg2000Chunk", "JpegChunk"]
+__all__ = ["Jpeg2000Chunk", "JpegChunk", "decode_left"]
 
 THREAD_TILES, ENGINE_TILES = 16, 128
 """Tiles that a thread, and a call of the hardware engine, take at a time."""
@@ -49,17 +50,17 @@ class Jpeg2000Chunk(TileChunk):
 
     def bring(self, context: Context) -> None:
         tiles = self._tiles
-        self.lease = context.slabs.take(tiles.step * len(tiles.members))
+        self.lease = context.slabs.take(tiles.slots.total)
         kinds = "GPU_ONLY", "HYBRID_CPU_GPU"
         decoder = context.decoder(lambda: BatchDecoder(context.number, kinds))
-        views, every = tiles.views(self.lease.slab), slice(0, len(tiles.members))
+        views, every = tiles.views(self.lease.slab), slice(0, len(tiles.placed))
         left = tiles.decode(every, self._bytes, views, decoder, context.decode_stream)
         del self._bytes
-        decode_left(context, self, tiles, left)
+        decode_left(context, self, tiles.slots, left)
 
     def rows(self) -> NDArray[np.int64]:
         address = int(self.lease.slab.memory.data.ptr)
-        return self.scattered(self._tiles.members, self._tiles.rows(address))
+        return self.scattered(self._tiles.slots.members, self._tiles.slots.rows(address))
 
 
 class JpegChunk(TileChunk):
@@ -93,7 +94,7 @@ class JpegChunk(TileChunk):
         buffer = self.take_buffer(context, total + self._by_gpu.total)
         self._pixels, self._bytes = buffer[:total], buffer[total:]
         self.lease = context.slabs.take(total)
-        count = len(self._by_gpu.members)
+        count = len(self._by_gpu.placed)
         is_for_engine = context.engine.is_there and count >= LEAST_ENGINE_TILES
         if is_for_engine or (context.engine.is_there and self.tasks.most == 0):
             self._views = self._by_gpu.views(self.lease.slab)
@@ -153,11 +154,11 @@ class JpegChunk(TileChunk):
             end = int(place[part.stop - 1] + nbytes[part.stop - 1])
             memory[begin:end].set(self._pixels[begin:end], stream=context.copy_stream)
         del self._bytes, self._pixels  # a chunk may be kept for long
-        decode_left(context, self, self._by_gpu, self._left)
+        decode_left(context, self, self._by_gpu.slots, self._left)
 
     def rows(self) -> NDArray[np.int64]:
         address = int(self.lease.slab.memory.data.ptr)
-        return self.scattered(self._by_gpu.members, self._by_gpu.rows(address))
+        return self.scattered(self._by_gpu.slots.members, self._by_gpu.slots.rows(address))
 
 
 def _joined(parts: list[slice]) -> list[slice]:
@@ -171,7 +172,7 @@ def _joined(parts: list[slice]) -> list[slice]:
     return joined
 
 
-def decode_left(context: Context, chunk: TileChunk, tiles: StreamTiles, left: list[int]) -> None:
+def decode_left(context: Context, chunk: TileChunk, slots: Slots, left: list[int]) -> None:
     """Decode by the CPU what the GPU does not, or say what is wrong with it.
 
     Parameters
@@ -180,20 +181,20 @@ def decode_left(context: Context, chunk: TileChunk, tiles: StreamTiles, left: li
         Of the GPU.
     chunk
         Whose tiles they are.
-    tiles
-        Those that the GPU was given.
+    slots
+        Of the tiles that the GPU was given.
     left
         Which of them it has left.
     """
     if not left:
         return
     samples, dtype = chunk.group.tile_shape[2], chunk.group.dtype
-    by_cpu = CpuTiles(chunk, [tiles.members[number] for number in left], None, samples, dtype)
+    by_cpu = CpuTiles(chunk, [slots.members[number] for number in left], None, samples, dtype)
     pixels = np.zeros(by_cpu.total, dtype=np.uint8)
     parts = [slice(number, number + 1) for number in range(len(left))]
     wait([chunk.tasks.run(by_cpu.decode, part, pixels) for part in parts])
     memory = chunk.lease.slab.memory
     places = zip(left, by_cpu.place.tolist(), by_cpu.nbytes.tolist(), strict=True)
     for number, place, nbytes in places:
-        slot = memory[number * tiles.step :][:nbytes]
+        slot = memory[number * slots.step :][:nbytes]
         slot.set(pixels[place : place + nbytes], stream=context.copy_stream)

@@ -1,26 +1,29 @@
 """By which way tiles get into the memory of a GPU.
 
-================  ==================================================================================
-``nvimagecodec``  JPEG of 8 bits whose colours libjpeg and nvJPEG understand alike; HTJ2K; JPEG 2000
-                  where `gpu_decodes_sooner` says so: bytes in pinned memory, decoded in batches
-``kvikio``        uncompressed samples in whole bytes that lie together in the file: read into the
-                  GPU's memory as they stand, where KvikIO is installed
-``raw``           other uncompressed samples in whole bytes: the same through pinned memory
-``cpu``           everything else, and whatever another way leaves: decoded by CPU threads into
-                  pinned memory
-================  ==================================================================================
+==================  ================================================================================
+``JpegChunk``       JPEG of 8 bits whose colours libjpeg and nvJPEG understand alike: the GPU's
+                    hardware engine and the CPU's threads side by side
+``Jpeg2000Chunk``   HTJ2K; JPEG 2000 where `gpu_decodes_sooner` says so: nvJPEG2000
+``KvikioChunk``     uncompressed samples in whole bytes that lie together in the file: read into the
+                    GPU's memory as they stand, where KvikIO is installed
+``RawChunk``        other uncompressed samples in whole bytes: the same through pinned memory
+``InflatedChunk``   deflate and Zstandard: nvCOMP, if ``REGIONIO_NVCOMP=1`` says that files are sound
+``CpuChunk``        everything else, and whatever another way leaves: decoded by CPU threads into
+                    pinned memory
+==================  ================================================================================
 
 What stands behind it, measured on one H200 with 16 cores (``benchmarks/results/cuda-*.md``):
 
-* JPEG, 256² 4:2:0: nvImageCodec 46,000 to 51,000 tiles/s, hardware engine and CUDA together.
+* JPEG, 256² 4:2:0: one caller of the hardware engine 31,000 tiles/s, four 47,000, 16 threads of
+  libjpeg-turbo 40,000; nvJPEG's own threads 42,000, which take as much of the CPU.
 * HTJ2K: at every size faster than 16 threads of OpenJPH, 2,500 × 2,000 nine times.
 * JPEG 2000: 2,500 × 2,000 311 a second, 16 threads of OpenJPEG 47; 512² 1,000 to 1,200 against
-  1,400.
+  1,400; both at once no more than the better of the two.
 * Lossless JPEG: nvImageCodec refuses 16-bit streams.
 * KvikIO without GPUDirect Storage 45 GB/s with 16 threads, pinned memory 30 GB/s; but 14 µs of
   Python's lock a request.
-* Deflate, zstd and LZ4 stay with the CPU: damaged streams make nvCOMP read past its buffers, after
-  which the process can't use the GPU any more.
+* nvCOMP: deflate 15 GB/s, Zstandard 20; but damaged streams make it read past its buffers, after
+  which the process can't use the GPU any more, and it does not look at checksums.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._index import Encoding, ImageIndex
-from regionio.codecs.cuda import GpuStreams, Jpeg2000Streams, gpu_streams
+from regionio.codecs.cuda import GpuStreams, Jpeg2000Streams, byte_streams, gpu_streams
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuChunk
+from regionio.engines.cuda.inflated import InflatedChunk
+from regionio.engines.cuda.nvcomp import nvcomp
 from regionio.engines.cuda.nvimagecodec import nvimagecodec
 from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
@@ -68,6 +73,9 @@ def chunk_of(
         if kvikio() is not None and is_for_kvikio(group.ranges()):
             return KvikioChunk(plan, context.device_file(group.storage.identity, plan.tasks.most))
         return RawChunk(plan)
+    packed = byte_streams(group.encoding)
+    if packed is not None and nvcomp() is not None:
+        return InflatedChunk(plan, packed)
     streams = gpu_streams(group.encoding, group.tile_shape[:2])
     if streams is not None and nvimagecodec() is not None and _is_for_gpu(context, plan, streams):
         kind = Jpeg2000Chunk if isinstance(streams, Jpeg2000Streams) else JpegChunk
