@@ -52,28 +52,32 @@ ENGINE = "regionio.engines.cuda."
 HOOKS = (
     Hook("regionio._cuda_work", "CudaWork.add", "plan"),
     Hook("regionio._cuda_work", "CudaWork.finish", "wait for a batch"),
-    Hook("regionio._cuda_work", "CudaJob.done", "finish a job"),
-    Hook("regionio._cuda_work", "CudaJob._made_composer", "allocate"),
-    Hook("regionio._cuda_work", "CudaJob._chunk", "choose the way"),
+    Hook("regionio._cuda_job", "CudaJob.done", "finish a job"),
+    Hook("regionio._cuda_job", "CudaJob._chunk", "choose the way"),
+    Hook("regionio._cuda_batches", "CudaBatches.allocate", "allocate"),
     Hook(ENGINE + "held", "HeldTiles.find", "find held tiles"),
     Hook(ENGINE + "held", "HeldTiles.expire", "find held tiles"),
-    Hook("concurrent.futures", "Future.result", "wait for threads"),
     Hook(ENGINE + "streams", "_Pipeline.step", "rest of the loop"),
     Hook(ENGINE + "streams", "_Pipeline._start_next", "wait for jobs, cut them into chunks"),
+    Hook(ENGINE + "streams", "_Pipeline._start_while_waiting", "wait for threads"),
     Hook(ENGINE + "memory", "PinnedBuffer.wait", "wait for the GPU"),
     Hook(ENGINE + "memory", "PinnedBuffer.take", "allocate"),
     Hook(ENGINE + "slabs", "SlabPool.take", "allocate"),
     Hook(ENGINE + "chunk", "TileChunk.finish", "rest of finishing"),
-    Hook(ENGINE + "chunk", "TileChunk.upload", "upload", "decode_stream"),
+    Hook(ENGINE + "chunk", "TileChunk.upload", "upload", "copy_stream"),
     Hook(ENGINE + "chunk", "read_to_places", "fetch"),
-    Hook(ENGINE + "nvimagecodec", "StreamChunk.start", "prepare"),
-    Hook(ENGINE + "nvimagecodec", "StreamChunk._open", "parse"),
-    Hook(ENGINE + "nvimagecodec", "StreamChunk.bring", "rest of decoding"),
-    Hook(ENGINE + "nvimagecodec", "StreamChunk._decode_by_cpu", "decode by the CPU"),
-    Hook(ENGINE + "nvimagecodec", "BatchDecoder.views", "make views"),
+    Hook(ENGINE + "pictures", "JpegChunk.start", "prepare"),
+    Hook(ENGINE + "pictures", "JpegChunk.bring", "upload", "copy_stream"),
+    Hook(ENGINE + "pictures", "JpegChunk._decode_by_engine", "rest of the engine's work"),
+    Hook(ENGINE + "pictures", "Jpeg2000Chunk.start", "prepare"),
+    Hook(ENGINE + "pictures", "Jpeg2000Chunk.bring", "rest of decoding"),
+    Hook(ENGINE + "pictures", "read_to_places", "fetch"),
+    Hook(ENGINE + "pictures", "decode_left", "decode what is left"),
+    Hook(ENGINE + "nvimagecodec", "StreamTiles.views", "make views"),
+    Hook(ENGINE + "nvimagecodec", "StreamTiles.decode", "parse"),
     Hook(ENGINE + "nvimagecodec", "BatchDecoder.decode", "nvImageCodec's call", "argument"),
+    Hook(ENGINE + "decoded", "CpuTiles.decode", "decode by the CPU"),
     Hook(ENGINE + "decoded", "CpuChunk.start", "prepare"),
-    Hook(ENGINE + "decoded", "CpuChunk._decode", "decode by the CPU"),
     Hook(ENGINE + "raw", "RawChunk.start", "prepare"),
     Hook(ENGINE + "raw", "KvikioChunk.start", "start KvikIO"),
     Hook(ENGINE + "raw", "KvikioChunk.bring", "wait for KvikIO"),
@@ -92,7 +96,7 @@ class Part:
     Parameters
     ----------
     who
-        ``GPU``, ``GPU's thread``, ``consumer`` or ``workers``.
+        ``GPU``, ``GPU's thread``, ``engine's threads``, ``consumer`` or ``workers``.
     part
         As in `Hook`.
     calls, seconds
@@ -254,7 +258,7 @@ class Clock:
 def _who() -> str:
     name = threading.current_thread().name
     if name.startswith("regionio cuda"):
-        return WITHIN
+        return "engine's threads" if " jpeg" in name else WITHIN
     return "consumer" if threading.current_thread() is threading.main_thread() else "workers"
 
 
