@@ -142,8 +142,8 @@ def colour_frames(written: Callable[[], Path], workers: int, rounds: int) -> Cud
         image = opened_anew(path)
         if image.is_volume:
             return [image.read_region(num_workers=workers, device=device).array]
-        times = range(len(frames))
-        return [image.read_region(t=t, num_workers=workers, device=device).array for t in times]
+        every = slice(None)
+        return [image.read_region(t=every, num_workers=workers, device=device).array]
 
     @cache
     def bare() -> BareDecoder:

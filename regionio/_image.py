@@ -285,7 +285,7 @@ class Image:
         level: int = 0,
         *,
         z: int = 0,
-        t: int = 0,
+        t: int | slice = 0,
         channels: int | str | slice | Sequence[int | str] | None = None,
         num_workers: int | None = None,
         batch_size: int = 1,
@@ -318,7 +318,8 @@ class Image:
         level
             Number of the level.
         z, t
-            Focal plane and time, in an image that has several.
+            Focal plane and time, in an image that has several. A slice of times, ``t=slice(None)``
+            for instance, gives regions with an axis T.
         channels
             Number, name, slice or list of channels; None is all. One number or name drops C.
         num_workers

@@ -7,7 +7,7 @@ build them, the plan and the engines read them, nobody changes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -294,6 +294,22 @@ class ImageIndex:
     def shape(self) -> tuple[int, ...]:
         """Size along each of `dims` at level 0."""
         return tuple(self.sizes[axis] for axis in self.dims)
+
+    @cached_property
+    def over_time(self) -> ImageIndex:
+        """The same image with its times along Z; it has to have one plane a time.
+
+        >>> import regionio
+        >>> regionio.open("tests/data/CMU-1-Small-Region.svs")._index.over_time.levels[0].tiles.grid
+        (1, 1, 1, 13, 10)
+        """
+        levels = []
+        for level in self.levels:
+            times, planes, depth, rows, columns = level.tiles.grid
+            assert planes == depth == 1
+            tiles = replace(level.tiles, grid=(1, 1, times, rows, columns))
+            levels.append(replace(level, tiles=tiles))
+        return replace(self, levels=tuple(levels))
 
     @cached_property
     def is_rgb8(self) -> bool:

@@ -125,6 +125,8 @@ class Reader:
         Whether regions get a mask.
     z
         Index along Z of regions whose locations have none.
+    depth_axis
+        What users call the axis Z of regions.
     device
         Number of the GPU where regions are wanted, None for main memory.
     """
@@ -141,9 +143,11 @@ class Reader:
         resampling: Resampling | None = None,
         return_mask: bool = False,
         z: int = 0,
+        depth_axis: str = "Z",
         device: int | None = None,
     ) -> None:
         self.device = device
+        self._depth_axis = depth_axis
         self.view = view
         self.source = source
         self.planes = planes
@@ -226,9 +230,10 @@ class Reader:
         memory
             As in `Region`.
         """
+        dims = self.layout.dims.replace("Z", self._depth_axis)
         return Region(
             array[0] if single else array,
-            dims=self.layout.dims if single else "N" + self.layout.dims,
+            dims=dims if single else "N" + dims,
             locations=locations[0] if single else locations,
             indices=np.asarray(indices[0]) if single else indices,
             level=self.view.number,

@@ -36,7 +36,7 @@ class ReadOptions(TypedDict, total=False):
     """Keyword arguments of `Image.read_region`, for type checkers; it documents them."""
 
     z: int
-    t: int
+    t: int | slice
     channels: int | str | slice | Sequence[int | str] | None
     num_workers: int | None
     drop_last: bool
@@ -62,7 +62,7 @@ class ReadRequest:
     size: Any
     level: int
     z: int
-    t: int
+    t: int | slice
     channels: Any
     num_workers: int | None
     batch_size: int
@@ -158,10 +158,17 @@ def _reader(
     if index.is_volume and request.z != 0:
         msg = "z= is for focal planes; in a volume, location and size have a third number"
         raise ValueError(msg)
-    time = _below(request.t, times, "t", index)
     size, drops_z = _size(request.size, index, level, factors)
+    time, depth_axis, layout = 0, "Z", request.layout
+    if isinstance(request.t, slice):
+        clip = _clip(request.t, index, level)
+        index, z, size = index.over_time, clip.start, (len(clip), *size[1:])
+        depth_axis, drops_z = "T", False
+        layout = layout.upper().replace("T", "Z") if isinstance(layout, str) else layout
+    else:
+        time = _below(request.t, times, "t", index)
     channels, drops_c = _channels(request.channels, index)
-    dims = _dims(index, request.layout, drops_z=drops_z, drops_c=drops_c)
+    dims = _dims(index, layout, drops_z=drops_z, drops_c=drops_c)
     by_plane = selected_channels(channels, index.samples)
     whole = channels == list(range(index.channels)) and len(by_plane) == 1
     planes = [ChannelMap.of(pairs) for pairs in by_plane.values()]
@@ -176,18 +183,7 @@ def _reader(
     fill = fill_values(request.fill, len(channels), conversion, background)
     resampling = None
     if factors != (1.0, 1.0):
-        if conversion.dtype.kind == "c":
-            msg = "complex values can't be averaged: give a level instead of a spacing"
-            raise ValueError(msg)
-        resampling = Resampling(factors, size[1:], pair(request.spacing))
-        height, width = resampling.source_size
-        nbytes = size[0] * height * width * len(channels) * conversion.dtype.itemsize
-        if nbytes > LARGEST_SOURCE_BYTES:
-            msg = (
-                f"spacing={request.spacing!r} would be averaged from {width}×{height} pixels, "
-                f"{nbytes} bytes a region: read a smaller size, or use thumbnail()"
-            )
-            raise ValueError(msg)
+        resampling = _resampling(request.spacing, factors, size, len(channels), conversion)
     table = index.levels[level].tiles
     convert = None
     if index.transforms or colors is not None:
@@ -210,8 +206,38 @@ def _reader(
         resampling=resampling,
         return_mask=bool(request.return_mask),
         z=z,
+        depth_axis=depth_axis,
         device=device,
     )
+
+
+def _resampling(
+    spacing: Any,
+    factors: tuple[float, float],
+    size: tuple[int, int, int],
+    channels: int,
+    conversion: Conversion,
+) -> Resampling:
+    """Return how regions are made of larger ones.
+
+    Raises
+    ------
+    ValueError
+        That would be too large, or values can't be averaged.
+    """
+    if conversion.dtype.kind == "c":
+        msg = "complex values can't be averaged: give a level instead of a spacing"
+        raise ValueError(msg)
+    resampling = Resampling(factors, size[1:], pair(spacing))
+    height, width = resampling.source_size
+    nbytes = size[0] * height * width * channels * conversion.dtype.itemsize
+    if nbytes > LARGEST_SOURCE_BYTES:
+        msg = (
+            f"spacing={spacing!r} would be averaged from {width}×{height} pixels, "
+            f"{nbytes} bytes a region: read a smaller size, or use thumbnail()"
+        )
+        raise ValueError(msg)
+    return resampling
 
 
 def _background(index: ImageIndex) -> NDArray[Any] | None:
@@ -244,6 +270,19 @@ def _size(
     wanted = "(width, height) or (width, height, depth)" if index.is_volume else "(width, height)"
     msg = f"size is {wanted}, not {tuple(size)!r}"
     raise ValueError(msg)
+
+
+def _clip(times: slice, index: ImageIndex, number: int) -> range:
+    """Return the times that a slice chooses."""
+    count, planes, depth, _, _ = index.levels[number].tiles.grid
+    clip = range(count)[times]
+    if planes * depth > 1:
+        msg = f"t={times!r}: {index.sources[0]!r} has several planes a time; read one time after another"
+        raise ValueError(msg)
+    if len(clip) == 0 or clip.step != 1:
+        msg = f"t={times!r} has to choose times that follow each other, of {count}"
+        raise ValueError(msg)
+    return clip
 
 
 def _channels(channels: Any, index: ImageIndex) -> tuple[list[int], bool]:
