@@ -119,8 +119,10 @@ class TileGroup:
 
     def wrong_ranges(self) -> dict[int, str]:
         """Return the tiles whose bytes can't be read, and why."""
-        reasons = {member: self._wrong_range(member) for member in self._every}
-        return {member: reason for member, reason in reasons.items() if reason is not None}
+        offset, nbytes = self.ranges().T
+        most = np.iinfo(np.int64).max if self.by_rows else self._largest_nbytes
+        wrong = np.flatnonzero((offset + nbytes > self._storage.identity.size) | (nbytes > most))
+        return {member: str(self._wrong_range(member)) for member in wrong.tolist()}
 
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""
@@ -155,13 +157,17 @@ class TileGroup:
         inside.sort(key=self._offset.__getitem__)
         return inside
 
+    @property
+    def _largest_nbytes(self) -> int:
+        return LARGEST_GROWTH * self.tile_bytes + LARGEST_OVERHEAD
+
     def _wrong_range(self, member: int) -> str | None:
         """Return what is wrong with the range of a tile's bytes."""
         nbytes, size = self._nbytes[member], self._storage.identity.size
         end = self._offset[member] + nbytes
         if end > size:
             return f"its bytes end at {end}, but the file has only {size}"
-        if not self.by_rows and nbytes > LARGEST_GROWTH * self.tile_bytes + LARGEST_OVERHEAD:
+        if not self.by_rows and nbytes > self._largest_nbytes:
             return f"it takes {nbytes} bytes, and {self.tile_bytes} when it is decoded"
         return None
 

@@ -9,9 +9,6 @@ from typing import Any
 
 __all__ = ["Lease", "Slab", "SlabPool"]
 
-MOST_IDLE_BYTES = 512 * 2**20
-"""What is kept for the next tiles; more goes back to CuPy's allocator."""
-
 ROUNDING_BYTES = 2**20
 
 
@@ -68,10 +65,13 @@ class SlabPool:
         The module.
     streams
         By which tiles are written; memory is allocated on the first.
+    most_idle
+        Bytes that are kept for the next tiles; more goes back to CuPy's allocator.
     """
 
-    def __init__(self, cupy: Any, streams: Sequence[Any]) -> None:
+    def __init__(self, cupy: Any, streams: Sequence[Any], most_idle: int) -> None:
         self._cupy = cupy
+        self._most_idle = most_idle
         self._streams = streams
         self._slabs: list[Slab] = []
 
@@ -92,10 +92,8 @@ class SlabPool:
     def give_back(self, slab: Slab) -> None:
         """Keep a slab for later, or let CuPy's allocator have its memory."""
         slab.is_idle = True
-        if (
-            sum(len(other.memory) for other in tuple(self._slabs) if other.is_idle)
-            > MOST_IDLE_BYTES
-        ):
+        idle = [len(other.memory) for other in tuple(self._slabs) if other.is_idle]
+        if sum(idle) > self._most_idle:
             self._drop(slab)
 
     def close(self) -> None:

@@ -45,6 +45,8 @@ class Context:
         By which tiles are decoded, and copied.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
+    share_bytes
+        A part of the GPU's memory that readers may take without asking.
     """
 
     def __init__(self, number: int) -> None:
@@ -58,7 +60,11 @@ class Context:
         self.kernels: dict[Any, Any] = {}
         self.engine = Engine(self.cupy, number)
         self._files: dict[FileIdentity, DeviceFile] = {}
-        self.slabs = SlabPool(self.cupy, (self.decode_stream, self.copy_stream))
+        with self.cupy.cuda.Device(number):
+            _, total = self.cupy.cuda.runtime.memGetInfo()
+        share = min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
+        self.share_bytes = share
+        self.slabs = SlabPool(self.cupy, (self.decode_stream, self.copy_stream), share)
         self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
         self._next = 0
 
@@ -74,12 +80,6 @@ class Context:
         if self._decoder is None:
             self._decoder = make()
         return self._decoder
-
-    @property
-    def share_bytes(self) -> int:
-        """A part of the GPU's memory that readers may take without asking."""
-        _, total = self.cupy.cuda.runtime.memGetInfo()
-        return min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
 
     def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
         """Return a file as KvikIO has opened it; those used last stay open."""
