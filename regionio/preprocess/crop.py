@@ -1,0 +1,185 @@
+"""Where the content of pictures lies: what is left when empty borders are cut off.
+
+Source: medcognetics/dicom-preprocessing 0.1, whose steps these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio.preprocess.kernels import resized
+
+__all__ = ["Box", "CropOptions", "content_box", "union"]
+
+THUMBNAIL = 512
+"""Longest side of the picture in which connected parts are looked for."""
+
+DARKEST = 1
+"""Of 255: what is no brighter is background there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of pixels.
+
+    Parameters
+    ----------
+    left, top, width, height
+        In pixels.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The first column beyond it."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row beyond it."""
+        return self.top + self.height
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of ``[rows, columns]``."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @classmethod
+    def between(cls, left: int, top: int, right: int, bottom: int) -> Box:
+        """Return the box of which two corners are known, the second one beyond it."""
+        return cls(left, top, right - left, bottom - top)
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """What counts as background.
+
+    Parameters
+    ----------
+    maximum
+        Pixels of the dtype's largest value do, too, not only zeros.
+    components
+        Whatever is not connected to the largest part does, too.
+    border_frac
+        Part of each side, 0 to 0.5, that is not looked at, and by which what is found grows.
+    """
+
+    maximum: bool = False
+    components: bool = True
+    border_frac: float | None = None
+
+
+def content_box(pixels: NDArray[np.uint8] | NDArray[np.uint16], options: CropOptions) -> Box | None:
+    """Return where one picture has content.
+
+    Parameters
+    ----------
+    pixels
+        ``[rows, columns]`` or ``[rows, columns, samples]``, after windowing.
+    options
+        What counts as background.
+
+    Returns
+    -------
+    Box or None
+        None where there is nothing but background.
+
+    Examples
+    --------
+    >>> picture = np.zeros((6, 8), np.uint8)
+    >>> picture[2:4, 3:6] = 9
+    >>> content_box(picture, CropOptions(components=False))
+    Box(left=3, top=2, width=3, height=2)
+    """
+    height, width = pixels.shape[:2]
+    fraction = options.border_frac or 0.0
+    margin_y, margin_x = int(height * fraction), int(width * fraction)
+    inner = pixels[margin_y : height - margin_y, margin_x : width - margin_x]
+    found = _extent(_is_content(inner, maximum=options.maximum))
+    if found is None:
+        return None
+    if options.components:
+        found = _largest_part(inner, found)
+    left = max(0, found.left)  # grown by the margin on the left, moved by it to the right
+    top = max(0, found.top)
+    right = min(width, found.right + 2 * margin_x)
+    bottom = min(height, found.bottom + 2 * margin_y)
+    return Box.between(left, top, right, bottom)
+
+
+def union(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box that holds all of some.
+
+    >>> union([Box(2, 3, 4, 5), Box(4, 1, 6, 3)])
+    Box(left=2, top=1, width=8, height=7)
+    """
+    every = list(boxes)
+    return Box.between(
+        min(box.left for box in every),
+        min(box.top for box in every),
+        max(box.right for box in every),
+        max(box.bottom for box in every),
+    )
+
+
+def _is_content(pixels: NDArray[Any], *, maximum: bool) -> NDArray[np.bool_]:
+    content: NDArray[np.bool_] = pixels != 0
+    if maximum:
+        content &= pixels != np.iinfo(pixels.dtype).max
+    return content if content.ndim == 2 else np.any(content, axis=2, keepdims=False)
+
+
+def _extent(content: NDArray[np.bool_]) -> Box | None:
+    rows, columns = np.flatnonzero(content.any(axis=1)), np.flatnonzero(content.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return Box.between(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
+    """Return the box of the largest connected part within a box."""
+    from scipy import ndimage
+
+    picture = pixels[box.slices]
+    height, width = picture.shape[:2]
+    scale = min(1.0, THUMBNAIL / height, THUMBNAIL / width)
+    small = max(1, round(height * scale)), max(1, round(width * scale))
+    bright = _to_luma8(
+        np.moveaxis(resized(np.moveaxis(np.atleast_3d(picture), 2, 0), small, "nearest"), 0, 2)
+    )
+    labels, count = ndimage.label(bright > DARKEST)
+    if count == 0:
+        return box
+    sizes = np.bincount(labels.reshape(-1))[1:]
+    part = _extent(labels == 1 + int(sizes.argmax()))
+    assert part is not None
+    across, down = width / small[1], height / small[0]
+    return Box.between(
+        box.left + int(np.floor(part.left * across)),
+        box.top + int(np.floor(part.top * down)),
+        box.left + min(width, int(np.ceil(part.right * across))),
+        box.top + min(height, int(np.ceil(part.bottom * down))),
+    )
+
+
+def _to_luma8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the brightness of ``[rows, columns, samples]`` in 8 bits (ITU-R BT.709)."""
+    values = pixels.astype(np.float32)
+    if values.shape[2] == 3:
+        values = values @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    else:
+        values = values[..., 0]
+    most = np.float32(np.iinfo(pixels.dtype).max)
+    luma: NDArray[np.uint8] = np.floor(values * np.float32(255) / most + np.float32(0.5)).astype(
+        np.uint8
+    )
+    return luma
