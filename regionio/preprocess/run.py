@@ -1,0 +1,152 @@
+"""Many files: side by side, resumed where a run was interrupted, failures told and counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import regionio
+from regionio._workers import default_num_workers
+from regionio.preprocess.chain import Preprocessor
+from regionio.preprocess.files import result_path
+from regionio.preprocess.source import Origin, read_frames
+from regionio.preprocess.tiff import Compressor, Provenance, write_tiff
+
+__all__ = ["Outcome", "Task", "run"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with each file.
+
+    Parameters
+    ----------
+    steps
+        The preprocessor.
+    compressor
+        Of the TIFFs.
+    window
+        (center, width), or None: the file's.
+    """
+
+    steps: Preprocessor
+    compressor: Compressor = "zstd"
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Parameters
+    ----------
+    source
+        The file.
+    state
+        ``"done"``; ``"skipped"``: its result was there; ``"failed"``.
+    result
+        The TIFF, None if it failed.
+    error
+        Why it failed, or None.
+    """
+
+    source: Path
+    state: Literal["done", "skipped", "failed"]
+    result: Path | None = None
+    error: Exception | None = None
+
+
+def run(
+    sources: Iterable[Path],
+    output: Path,
+    task: Task,
+    *,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Iterator[Outcome]:
+    """Preprocess files.
+
+    As many files as there are threads are worked on at a time, each with one of them; with fewer
+    files than threads, frames of one file are decoded side by side. Memory: the decoded frames that
+    the volume handler wants, and their gray levels, of so many files.
+
+    Parameters
+    ----------
+    sources
+        DICOM files.
+    output
+        A folder, in which results get ``{study}/{series}/{instance}.tiff``; or a file, for one
+        source.
+    task
+        What to do.
+    threads
+        None is as many as there are CPUs for this process.
+    overwrite
+        Write results again that are there.
+
+    Yields
+    ------
+    Outcome
+        Of each file, in the order in which they are done.
+    """
+    files = list(sources)
+    count = default_num_workers() if threads is None else max(1, threads)
+    at_once = max(1, min(count, len(files)))
+    each = max(1, count // at_once)
+
+    def one(source: Path) -> Outcome:
+        try:
+            return _preprocess(source, output, task, each, overwrite=overwrite)
+        except Exception as error:  # noqa: BLE001  the others go on
+            return Outcome(source, "failed", error=error)
+
+    with ThreadPoolExecutor(at_once, thread_name_prefix="regionio preprocess") as pool:
+        yield from _as_done(pool, one, files, 2 * at_once)
+
+
+def _as_done(
+    pool: ThreadPoolExecutor, work: Callable[[Path], Outcome], files: list[Path], most: int
+) -> Iterator[Outcome]:
+    """Yield outcomes as they come; no more than so many files wait in the pool."""
+    waiting = iter(files)
+    running: set[Future[Outcome]] = {pool.submit(work, file) for file in islice(waiting, most)}
+    try:
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                running.update(pool.submit(work, file) for file in islice(waiting, 1))
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _preprocess(
+    source: Path, output: Path, task: Task, num_workers: int, *, overwrite: bool
+) -> Outcome:
+    """Preprocess one file."""
+    is_folder = output.is_dir()
+    result = result_path(output, _named(source)) if is_folder else output
+    if result.exists() and not overwrite:
+        return Outcome(source, "skipped", result)
+    found = read_frames(source, task.steps.volume_handler, task.window, num_workers)
+    made = task.steps.process(found.frames)
+    provenance = Provenance.of(found.origin, task.steps, made.transform)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    write_tiff(result, made, provenance, task.compressor)
+    return Outcome(source, "done", result)
+
+
+def _named(source: Path) -> Origin:
+    """Return a file's UIDs, of which its result's name is made."""
+    with regionio.open([os.fspath(source)], values="stored") as image:
+        dicom = image.metadata.get("dicom", {})
+    study, series, instance = (
+        str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
+    )
+    return Origin(str(source), study, series, instance, (), 0, None, 0)

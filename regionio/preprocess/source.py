@@ -1,0 +1,178 @@
+"""Frames of DICOM files as gray levels or colours, and what has to be remembered of where they come from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import regionio
+from regionio import Image, UnsupportedFormatError
+from regionio._index import ImageIndex
+from regionio.preprocess.chain import Frames
+from regionio.preprocess.levels import bits_of, has_window, spread
+from regionio.preprocess.orientation import is_upside_down
+from regionio.preprocess.volumes import VolumeHandler
+
+__all__ = ["Origin", "SourceFrames", "read_frames"]
+
+AXES = "XYZ"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where frames come from.
+
+    Parameters
+    ----------
+    path
+        The file.
+    study, series, instance
+        Its UIDs; empty where it has none.
+    frames
+        Numbers of the frames that were read, as the file counts them from 0.
+    frame_count
+        How many it has.
+    window
+        ``"file"``: its own window or table; ``"range"``: from the darkest value of all frames that
+        were read to the brightest; (center, width): the caller's; None: colours.
+    bits
+        Of the levels.
+    """
+
+    path: str
+    study: str
+    series: str
+    instance: str
+    frames: tuple[int, ...]
+    frame_count: int
+    window: Literal["file", "range"] | tuple[float, float] | None
+    bits: int
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFrames:
+    """Frames and their origin.
+
+    Parameters
+    ----------
+    frames
+        The pictures.
+    origin
+        Where they come from.
+    """
+
+    frames: Frames
+    origin: Origin
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    handler: VolumeHandler,
+    window: tuple[float, float] | None = None,
+    num_workers: int | None = None,
+) -> SourceFrames:
+    """Read those frames of a file that a volume handler wants; no others are decoded.
+
+    Parameters
+    ----------
+    path
+        A DICOM file.
+    handler
+        Says which frames.
+    window
+        (center, width) in modality units, instead of the file's own.
+    num_workers
+        As of `Image.read_region`.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        It is no DICOM, or a whole slide.
+    """
+    name = os.fspath(path)
+    with regionio.open([name], values="stored") as stored:
+        _check(stored, name)
+        dicom = stored.metadata["dicom"]
+        is_gray = _index(stored).samples == 1  # a palette is one, too
+        is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
+        bits = bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8))
+        inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
+        laterality = (stored.metadata.get("mammography") or {}).get("laterality")
+    kind: Literal[8, 16] = 8 if bits == 8 else 16
+    if not is_gray or is_palette:
+        with regionio.open([name], values="display", display_bits=kind) as image:
+            pixels, numbers = _pixels(image, handler, num_workers)
+            return _made(image, pixels, numbers, dicom, laterality, None, bits, name)
+    with regionio.open([name], values="display", display_bits=kind, window=window) as image:
+        if window is not None or has_window(_index(image).transforms):
+            pixels, numbers = _pixels(image, handler, num_workers)
+            return _made(image, pixels, numbers, dicom, laterality, window or "file", bits, name)
+    with regionio.open([name], values="modality") as image:
+        values, numbers = _pixels(image, handler, num_workers)
+        pixels = spread(values, bits, inverted=inverted)
+        return _made(image, pixels, numbers, dicom, laterality, "range", bits, name)
+
+
+def _index(image: Image) -> ImageIndex:
+    return image._index  # noqa: SLF001  how frames lie and what their values mean is not public
+
+
+def _check(image: Image, path: str) -> None:
+    """Raise unless an image is a DICOM file of frames."""
+    if "dicom" not in image.metadata:
+        msg = f"{path!r} is no DICOM file"
+        raise UnsupportedFormatError(msg)
+    if len(image.levels) > 1 or _index(image).levels[0].tiles.plane_tiles > 1:
+        msg = f"{path!r} is a whole slide; regionio extract takes patches of slides"
+        raise UnsupportedFormatError(msg)
+
+
+def _pixels(
+    image: Image, handler: VolumeHandler, num_workers: int | None
+) -> tuple[NDArray[Any], list[int]]:
+    """Return ``[frames, rows, columns, samples]`` and the frames' numbers in the file."""
+    times, _, depth, _, _ = _index(image).levels[0].tiles.grid
+    count = max(times, depth)
+    wanted = handler.wanted(count)
+    options: dict[str, Any] = {"num_workers": num_workers}
+    if times > 1:
+        region = image.read_region(t=slice(wanted.start, wanted.stop), **options)
+    elif image.is_volume:
+        width, height = image.size("XY")
+        box = (width, height, len(wanted))
+        region = image.read_region((0, 0, wanted.start), box, **options)
+    else:
+        region = image.read_region(**options)
+    array: NDArray[Any] = np.asarray(region)
+    samples = array.shape[-1] if "C" in region.dims else 1
+    height, width = image.size("XY")[::-1]
+    order = image.frame_indices
+    numbers = list(wanted) if order is None else [int(order.reshape(-1)[n]) for n in wanted]
+    return array.reshape(-1, height, width, samples), numbers
+
+
+def _made(
+    image: Image,
+    pixels: NDArray[Any],
+    numbers: list[int],
+    dicom: dict[str, Any],
+    laterality: str | None,
+    window: Any,
+    bits: int,
+    path: str,
+) -> SourceFrames:
+    known = _index(image).spacing
+    spacing = {axis: known[axis] for axis in AXES if axis in known}
+    sided = {"ImageLaterality": laterality, **dicom} if laterality else dicom
+    frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
+    times, _, depth, _, _ = _index(image).levels[0].tiles.grid
+    study, series, instance = (
+        str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
+    )
+    count = max(times, depth)
+    origin = Origin(path, study, series, instance, tuple(numbers), count, window, bits)
+    return SourceFrames(frames, origin)

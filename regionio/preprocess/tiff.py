@@ -1,0 +1,221 @@
+"""Preprocessed frames as TIFF, with what is needed to find places of the source in them.
+
+Source: TIFF 6.0; Adobe DNG 1.6 for DefaultScale, DefaultCropOrigin, DefaultCropSize and ActiveArea;
+medcognetics/dicom-preprocessing 0.1, whose tags these are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from regionio._errors import UnsupportedFormatError
+from regionio._version import __version__
+from regionio.preprocess.chain import Preprocessed, Preprocessor
+from regionio.preprocess.source import Origin
+from regionio.preprocess.transform import Transform
+
+__all__ = ["COMPRESSORS", "Compressor", "Provenance", "provenance_of", "write_tiff"]
+
+Compressor: TypeAlias = Literal[
+    "packbits", "lzw", "uncompressed", "deflate", "zstd", "jpeg2000", "htj2k"
+]
+COMPRESSORS: tuple[Compressor, ...] = get_args(Compressor)
+
+PAGE_NUMBER, SOFTWARE = 297, 305
+DEFAULT_SCALE, DEFAULT_CROP_ORIGIN, DEFAULT_CROP_SIZE, ACTIVE_AREA = 50718, 50719, 50720, 50829
+SHORT, LONG, RATIONAL = 3, 4, 5
+
+PREDICTED = {"lzw", "deflate", "zstd"}
+JPEG_2000 = 34712
+WAVELETS: dict[str, Callable[[NDArray[Any]], bytes | bytearray]] = {
+    "jpeg2000": lambda page: imagecodecs.jpeg2k_encode(
+        page, level=0, codecformat="j2k", reversible=True
+    ),
+    "htj2k": lambda page: imagecodecs.htj2k_encode(page, reversible=True),
+}
+"""Both lossless."""
+
+CLASSIC_BYTES = 2**32 - 2**25
+"""More than that in pixels gets a BigTIFF."""
+
+STRIP_BYTES = 2**18
+KEY = "regionio.preprocess"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The whole way from a DICOM file to a TIFF.
+
+    Parameters
+    ----------
+    origin
+        Where frames come from.
+    steps
+        The arguments of the `Preprocessor`.
+    transform
+        From places in the source to places in the TIFF, and back.
+    version
+        Of regionio.
+    """
+
+    origin: Origin
+    steps: dict[str, Any]
+    transform: Transform
+    version: str = __version__
+
+    @classmethod
+    def of(cls, origin: Origin, steps: Preprocessor, transform: Transform) -> Provenance:
+        """Return what is to be remembered."""
+        stated = asdict(steps)
+        return cls(origin, json.loads(json.dumps(stated)), transform)
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        stored = {
+            "origin": asdict(self.origin),
+            "steps": self.steps,
+            "transform": self.transform.to_dict(),
+            "version": self.version,
+        }
+        return json.dumps({KEY: stored}, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        """Return what `to_json` was called of.
+
+        Raises
+        ------
+        ValueError, KeyError
+            It was of something else.
+        """
+        stored = json.loads(text)[KEY]
+        origin = stored["origin"]
+        window = origin["window"]
+        origin = {
+            **origin,
+            "frames": tuple(origin["frames"]),
+            "window": tuple(window) if isinstance(window, list) else window,
+        }
+        transform = Transform.from_dict(stored["transform"])
+        return cls(Origin(**origin), stored["steps"], transform, stored["version"])
+
+
+def write_tiff(
+    path: str | os.PathLike[str],
+    result: Preprocessed,
+    provenance: Provenance,
+    compressor: Compressor = "zstd",
+) -> None:
+    """Write frames, one a page; the file has its name only when it is whole.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    result
+        The frames.
+    provenance
+        Goes into the first page's description, as JSON.
+    compressor
+        How pages are compressed.
+    """
+    folder, name = os.path.split(os.fspath(path))
+    part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
+    pixels = result.pixels if result.pixels.shape[3] > 1 else result.pixels[..., 0]
+    is_big = result.pixels.nbytes > CLASSIC_BYTES
+    try:
+        with tifffile.TiffWriter(part, bigtiff=is_big) as file:
+            for number, page in enumerate(pixels):
+                file.write(
+                    **_page(page, compressor),
+                    description=provenance.to_json() if number == 0 else None,
+                    metadata=None,
+                    software=False,
+                    extratags=_tags(result, number),
+                    **_resolution(result.spacing),
+                )
+        os.replace(part, path)
+    except BaseException:
+        if os.path.exists(part):
+            os.remove(part)
+        raise
+
+
+def _page(page: NDArray[Any], compressor: Compressor) -> dict[str, Any]:
+    """Return a page and how tifffile is told to encode it."""
+    common: dict[str, Any] = {"photometric": "rgb" if page.ndim == 3 else "minisblack"}
+    encode = WAVELETS.get(compressor)
+    if encode is not None:  # one strip
+        stated = {"shape": page.shape, "dtype": page.dtype, "rowsperstrip": len(page)}
+        stream = encode(np.ascontiguousarray(page))
+        return {**common, **stated, "data": iter([stream]), "compression": JPEG_2000}
+    rows = max(1, min(len(page), STRIP_BYTES // max(1, page[0].nbytes)))
+    if compressor != "uncompressed":
+        common["compression"] = compressor
+    predictor = 2 if compressor in PREDICTED else None
+    return {**common, "data": page, "rowsperstrip": rows, "predictor": predictor}
+
+
+def _resolution(spacing: dict[str, float]) -> dict[str, Any]:
+    """Return pixels a centimetre, as far as they are known."""
+    if not {"X", "Y"} <= spacing.keys():
+        return {}
+    across, down = 10 / spacing["X"], 10 / spacing["Y"]
+    return {"resolution": (across, down), "resolutionunit": "CENTIMETER"}
+
+
+def _tags(result: Preprocessed, number: int) -> list[tuple[int, int, int, Any, bool]]:
+    transform = result.transform
+    crop, padding, (width, height) = transform.crop, transform.padding, transform.size
+    scale = [part for value in transform.scale for part in _rational(value)]
+    area = (padding.top, padding.left, padding.top + height, padding.left + width)
+    total = min(len(result.pixels), 65535)
+    software = f"regionio {__version__}"
+    return [
+        (PAGE_NUMBER, SHORT, 2, (min(number, 65535), total), False),
+        (SOFTWARE, 2, len(software) + 1, software, False),
+        (DEFAULT_SCALE, RATIONAL, 2, tuple(scale), False),
+        (DEFAULT_CROP_ORIGIN, LONG, 2, (crop.left, crop.top), False),
+        (DEFAULT_CROP_SIZE, LONG, 2, (crop.width, crop.height), False),
+        (ACTIVE_AREA, LONG, 4, area, False),
+    ]
+
+
+def _rational(value: float) -> tuple[int, int]:
+    """Return a fraction near a value, of integers of 32 bits."""
+    denominator = 2**20
+    while value * denominator >= 2**32:
+        denominator //= 2
+    return round(value * denominator), denominator
+
+
+def provenance_of(path: str | os.PathLike[str]) -> Provenance:
+    """Return how a TIFF was made.
+
+    Parameters
+    ----------
+    path
+        Of a TIFF that `write_tiff` has written.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        It was written by something else.
+    """
+    with tifffile.TiffFile(os.fspath(path)) as file:
+        description = file.pages.first.description
+    try:
+        return Provenance.from_json(description)
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{os.fspath(path)!r} does not say how it was made: it is not one of regionio preprocess"
+        raise UnsupportedFormatError(msg) from error

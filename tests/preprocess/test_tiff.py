@@ -1,0 +1,212 @@
+"""Preprocessed files: pixels, tags, provenance, names; and what becomes of bad ones."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from pydicom.data import get_testdata_file
+
+import regionio
+from regionio import UnsupportedFormatError
+from regionio.preprocess.chain import Preprocessor
+from regionio.preprocess.files import by_inode, find_dicom, result_path
+from regionio.preprocess.run import Outcome, Task, run
+from regionio.preprocess.source import Origin, read_frames
+from regionio.preprocess.tiff import COMPRESSORS, Compressor, provenance_of
+from regionio.preprocess.volumes import CentralSlice, Keep, MaxIntensity
+from tests.dicom_files import ROOT, by_pydicom, noise, shape_of, write
+
+DBT = Path(__file__).parent.parent / "data" / "hologic_dbt_j2k_4frames.dcm"
+
+
+def sample(name: str) -> Path:
+    found = get_testdata_file(name)
+    assert found is not None
+    return Path(str(found))
+
+
+def volume(path: Path, count: int = 5, **attributes: Any) -> Path:
+    pixels = noise(count, 60, 80, 1, dtype="uint16") >> 6
+    pixels[:, :, :10] = 0
+    stated = {
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "PixelSpacing": [0.1, 0.2],
+    }
+    return write(
+        path, ROOT + ".1", pixels.tobytes(), **shape_of(pixels, 10), **stated, **attributes
+    )
+
+
+def only(outcomes: Any) -> Outcome:
+    outcome: Outcome
+    [outcome] = outcomes
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "examples_ybr_color.dcm", "SC_rgb_16bit.dcm", "examples_palette.dcm"]
+)
+def test_tiffs_hold_what_was_made(tmp_path: Path, name: str, compressor: Compressor) -> None:
+    steps = Preprocessor(size=(96, 64))
+    source = read_frames(sample(name), steps.volume_handler)
+    expected = steps.process(source.frames)
+    target = tmp_path / "x.tiff"
+    outcome = only(run([sample(name)], target, Task(steps, compressor)))
+    assert (outcome.state, outcome.result) == ("done", target)
+    pages = tifffile.imread(target).reshape(expected.pixels.shape)
+    np.testing.assert_array_equal(pages, expected.pixels)
+    with regionio.open(target) as image:
+        planes = [np.asarray(image.read_region(z=z)) for z in range(len(pages))]
+    np.testing.assert_array_equal(np.stack(planes).reshape(pages.shape), pages)
+    assert provenance_of(target).transform == expected.transform
+    assert os.listdir(tmp_path) == ["x.tiff"]
+
+
+def test_tags_tell_where_everything_went(tmp_path: Path) -> None:
+    target = tmp_path / "v.tiff"
+    steps = Preprocessor(size=(50, 64), padding="center", components=False)
+    only(run([volume(tmp_path / "v.dcm")], target, Task(steps)))
+    with tifffile.TiffFile(target) as file:
+        assert len(file.pages) == 5
+        for number, page in enumerate(file.pages):
+            tags = {tag.code: tag.value for tag in page.aspage().tags}
+            assert tags[297] == (number, 5)
+            assert tags[305].startswith("regionio ")
+            assert tags[50719] == (10, 0)
+            assert tags[50720] == (70, 60)
+            scale = tags[50718]
+            assert scale[0] / scale[1] == pytest.approx(50 / 70, rel=1e-5)
+            assert tags[50829] == (10, 0, 53, 50)  # top, left, bottom, right
+            assert tags[282][0] / tags[282][1] == pytest.approx(10 / (0.2 * 70 / 50), rel=1e-5)
+            assert tags[283][0] / tags[283][1] == pytest.approx(10 / (0.1 * 60 / 43), rel=1e-5)
+    stated = provenance_of(target)
+    assert stated.origin.frames == (0, 1, 2, 3, 4)
+    assert stated.origin.window == "range"
+    assert stated.steps["filter"] == "triangle"
+    with regionio.open(target) as image:
+        assert image.spacing("XY") == pytest.approx((280.0, 139.5), rel=1e-3)  # micrometres
+
+
+def test_only_the_frames_that_are_wanted_are_decoded(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm", 9)
+    whole = by_pydicom(pydicom.dcmread(path))
+    found = read_frames(path, CentralSlice())
+    assert found.origin.frames == (4,)
+    low, high = whole[4].min(), whole[4].max()
+    expected = np.floor((whole[4] - float(low)) / (high - low) * 65535 + 0.5)
+    np.testing.assert_array_equal(found.frames.pixels[0], expected)
+    most = Preprocessor(volume_handler=MaxIntensity(1, 2), crop=False)
+    made = most.process(read_frames(path, most.volume_handler).frames)
+    assert made.pixels.shape == (1, 60, 80, 1)
+    np.testing.assert_array_equal(made.pixels[0].argmax(), whole[1:7].max(axis=0).argmax())
+
+
+def test_the_range_is_that_of_the_volume(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm")
+    whole = by_pydicom(pydicom.dcmread(path)).astype(np.float64)
+    expected = np.floor((whole - whole.min()) / (whole.max() - whole.min()) * 65535 + 0.5)
+    np.testing.assert_array_equal(read_frames(path, Keep()).frames.pixels, expected)
+    inverted = volume(tmp_path / "i.dcm")
+    dataset = pydicom.dcmread(inverted)
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    dataset.save_as(inverted)
+    np.testing.assert_array_equal(read_frames(inverted, Keep()).frames.pixels, 65535 - expected)
+
+
+def test_windows_come_before_the_range(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm", WindowCenter=500.0, WindowWidth=300.0)
+    found = read_frames(path, Keep())
+    assert found.origin.window == "file"
+    with regionio.open(path, values="display", display_bits=16) as image:
+        np.testing.assert_array_equal(found.frames.pixels[..., 0], image.read_region())
+    other = read_frames(path, Keep(), (600, 100))
+    window: Any = other.origin.window
+    assert window == (600, 100)
+    with regionio.open(path, values="display", display_bits=16, window=(600, 100)) as image:
+        np.testing.assert_array_equal(other.frames.pixels[..., 0], image.read_region())
+
+
+@pytest.mark.filterwarnings("ignore:.*functional groups of 45")
+def test_tomosynthesis_is_turned(tmp_path: Path) -> None:
+    steps = Preprocessor(crop=False)
+    only(run([DBT], tmp_path / "d.tiff", Task(steps)))
+    with regionio.open(DBT, values="display", display_bits=16) as image:
+        expected = np.asarray(image.read_region())[:, ::-1, ::-1]
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "d.tiff"), expected)
+    assert provenance_of(tmp_path / "d.tiff").transform.upside_down
+
+
+def test_many_files_go_on_where_they_were_interrupted(tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    (folder / "deeper").mkdir(parents=True)
+    output.mkdir()
+    for number in range(6):
+        path = folder / ("deeper" if number % 2 else ".") / f"{number}.dcm"
+        volume(path, SOPInstanceUID=f"1.2.3.4.{number}")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "broken.dcm").write_bytes(b"no DICOM at all")
+    black = np.zeros((1, 60, 80, 1), np.uint16)
+    write(folder / "black.dcm", ROOT + ".1", black.tobytes(), **shape_of(black, 10),
+          StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4", SOPInstanceUID="1.2.3.4.99")  # fmt: skip
+    task = Task(Preprocessor(size=(40, 40)))
+    files = find_dicom(folder)
+    assert files == by_inode(files)
+    assert len(files) == 8
+    outcomes = list(run(files, output, task, threads=3))
+    assert Counter(outcome.state for outcome in outcomes) == {"done": 6, "failed": 2}
+    errors = {outcome.source.name: str(outcome.error) for outcome in outcomes if outcome.error}
+    assert "nothing but background" in errors["black.dcm"]
+    assert set(errors) == {"black.dcm", "broken.dcm"}
+    written = sorted(
+        str(path.relative_to(output)) for path in output.rglob("*.*") if path.is_file()
+    )
+    assert written == [f"1.2.3/1.2.3.4/1.2.3.4.{number}.tiff" for number in range(6)]
+    again = Counter(outcome.state for outcome in run(files, output, task))
+    assert again == {"skipped": 6, "failed": 2}
+    (output / "1.2.3/1.2.3.4/1.2.3.4.3.tiff").unlink()
+    assert Counter(o.state for o in run(files, output, task))["done"] == 1
+    assert Counter(o.state for o in run(files, output, task, overwrite=True))["done"] == 6
+
+
+def test_lists_and_single_files(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm")
+    (tmp_path / "list.txt").write_text("v.dcm\n\nmissing.dcm\n")
+    assert find_dicom(tmp_path / "list.txt") == [path, tmp_path / "missing.dcm"]
+    assert find_dicom(path) == [path]
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_dicom(tmp_path / "nothing")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tifffile.TiffWriter, "write", full)
+    [outcome] = run([volume(tmp_path / "v.dcm")], tmp_path / "v.tiff", Task(Preprocessor()))
+    assert outcome.state == "failed"
+    assert "No space left" in str(outcome.error)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.dcm"]
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormatError, match="is a whole slide"):
+        read_frames(DBT.parent / "camelyon_jpeg.dcm", Keep())
+    with pytest.raises(UnsupportedFormatError):
+        read_frames(DBT.parent / "CMU-1-Small-Region.svs", Keep())
+    tifffile.imwrite(tmp_path / "x.tif", noise(8, 8))
+    with pytest.raises(UnsupportedFormatError, match="does not say how it was made"):
+        provenance_of(tmp_path / "x.tif")
+    nameless = Origin("x.dcm", "1.2", "", "../..", (), 0, None, 8)
+    with pytest.raises(ValueError, match="no UIDs to name its result by"):
+        result_path(tmp_path, nameless)
