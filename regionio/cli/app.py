@@ -12,6 +12,7 @@ from regionio.cli.bench import bench
 from regionio.cli.extract import extract
 from regionio.cli.info import info
 from regionio.cli.options import epilog
+from regionio.cli.preprocess import preprocess
 from regionio.cli.read import read
 from regionio.cli.thumbnail import thumbnail
 
@@ -30,6 +31,9 @@ app.command(
     epilog=epilog("read slide.svs region.tif --location 12000 8000 --size 2048 2048 --level 1")
 )(read)
 app.command(epilog=epilog("extract slide.svs patches/ --size 256 --level 1 --tissue 0.25"))(extract)
+app.command(epilog=epilog("preprocess study/ out/ --crop --size 512,384 --compressor zstd"))(
+    preprocess
+)
 app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench)
 
 

@@ -14,7 +14,15 @@ import regionio
 from regionio import Image, LevelInfo, RegionIOError
 from regionio.formats.dicom.signature import is_dicom
 
-__all__ = ["checked_arguments", "holds_dicom", "level_of", "opened", "reported", "slice_of"]
+__all__ = [
+    "checked_arguments",
+    "holds_dicom",
+    "level_of",
+    "one_line",
+    "opened",
+    "reported",
+    "slice_of",
+]
 
 SIGNATURE_BYTES = 256
 
@@ -33,7 +41,7 @@ def reported(path: str) -> Iterator[None]:
     except BrokenPipeError:
         raise  # who reads our output went away: that is no failure of the file
     except (RegionIOError, OSError) as error:
-        typer.echo(f"regionio: {_one_line(error, path)}", err=True)
+        typer.echo(f"regionio: {one_line(error, path)}", err=True)
         raise typer.Exit(1) from error
 
 
@@ -126,7 +134,8 @@ def slice_of(image: Image, z: int) -> int:
     return z
 
 
-def _one_line(error: Exception, path: str) -> str:
+def one_line(error: Exception, path: str) -> str:
+    """Return what an error says of a file, in one line that names it."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or path!r}: {error.strerror}"
     text = " ".join(str(error).split())

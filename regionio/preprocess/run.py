@@ -10,12 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+import tifffile
+
 import regionio
+from regionio import RegionIOError
 from regionio._workers import default_num_workers
 from regionio.preprocess.chain import Preprocessor
 from regionio.preprocess.files import result_path
 from regionio.preprocess.source import Origin, read_frames
-from regionio.preprocess.tiff import Compressor, Provenance, write_tiff
+from regionio.preprocess.tiff import Compressor, Provenance, provenance_of, write_tiff
 
 __all__ = ["Outcome", "Task", "run"]
 
@@ -99,9 +102,11 @@ def run(
     at_once = max(1, min(count, len(files)))
     each = max(1, count // at_once)
 
+    owners: dict[Path, Path] = {}
+
     def one(source: Path) -> Outcome:
         try:
-            return _preprocess(source, output, task, each, overwrite=overwrite)
+            return _preprocess(source, output, task, each, owners, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the others go on
             return Outcome(source, "failed", error=error)
 
@@ -127,12 +132,23 @@ def _as_done(
 
 
 def _preprocess(
-    source: Path, output: Path, task: Task, num_workers: int, *, overwrite: bool
+    source: Path,
+    output: Path,
+    task: Task,
+    num_workers: int,
+    owners: dict[Path, Path],
+    *,
+    overwrite: bool,
 ) -> Outcome:
-    """Preprocess one file."""
+    """Preprocess one file; `owners` are the sources of results of this run."""
     is_folder = output.is_dir()
     result = result_path(output, _named(source)) if is_folder else output
+    owner = owners.setdefault(result, source)
+    if owner != source:
+        msg = f"{str(source)!r}: it has the UIDs of {str(owner)!r}, of which its result was made"
+        raise FileExistsError(msg)
     if result.exists() and not overwrite:
+        _check_made_of(result, source)
         return Outcome(source, "skipped", result)
     found = read_frames(source, task.steps.volume_handler, task.window, num_workers)
     made = task.steps.process(found.frames)
@@ -140,6 +156,24 @@ def _preprocess(
     result.parent.mkdir(parents=True, exist_ok=True)
     write_tiff(result, made, provenance, task.compressor)
     return Outcome(source, "done", result)
+
+
+def _check_made_of(result: Path, source: Path) -> None:
+    """Raise where a result that is there was made of another file: of two files with the same UIDs.
+
+    Raises
+    ------
+    FileExistsError
+        It was.
+    """
+    try:
+        other = provenance_of(result).origin.path
+    except (RegionIOError, OSError, tifffile.TiffFileError):
+        other = ""
+    if other != os.path.abspath(source):
+        made_of = f"was made of {other!r}" if other else "is there and was not made by this"
+        msg = f"{str(source)!r}: its result {str(result)!r} {made_of}"
+        raise FileExistsError(msg)
 
 
 def _named(source: Path) -> Origin:

@@ -93,7 +93,7 @@ def read_frames(
     UnsupportedFormatError
         It is no DICOM, or a whole slide.
     """
-    name = os.fspath(path)
+    name = os.path.abspath(path)
     with regionio.open([name], values="stored") as stored:
         _check(stored, name)
         dicom = stored.metadata["dicom"]

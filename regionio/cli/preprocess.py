@@ -1,0 +1,191 @@
+"""``regionio preprocess``: DICOM to small TIFFs that models are trained on."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regionio.cli.opening import checked_arguments, one_line
+from regionio.cli.progress import progress_bar
+from regionio.preprocess import (
+    CentralSlice,
+    Interpolate,
+    Keep,
+    MaxIntensity,
+    Preprocessor,
+    VolumeHandler,
+)
+from regionio.preprocess.files import find_dicom
+from regionio.preprocess.kernels import Filter
+from regionio.preprocess.padding import PaddingSide
+from regionio.preprocess.run import Task, run
+from regionio.preprocess.tiff import Compressor
+
+__all__ = ["preprocess"]
+
+
+class Handlers(StrEnum):
+    """What becomes of the frames of a volume."""
+
+    KEEP = "keep"
+    CENTRAL_SLICE = "central-slice"
+    MAX_INTENSITY = "max-intensity"
+    INTERPOLATE = "interpolate"
+
+
+def _numbers(text: str | None, option: str, counts: set[int], *, whole: bool) -> Any:
+    """Return the numbers of a text such as ``1,2``."""
+    if text is None:
+        return None
+    try:
+        values = tuple(int(part) if whole else float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in counts or not all(math.isfinite(value) for value in values):
+        wanted = " or ".join(str(count) for count in sorted(counts))
+        msg = (
+            f"{text!r} is not {wanted} {'whole ' if whole else ''}numbers with a comma between them"
+        )
+        raise typer.BadParameter(msg, param_hint=option)
+    return values
+
+
+def preprocess(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A DICOM file, a folder that is searched with all in it, or a text file with a path "
+            "a line.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="A TIFF, or a folder, which gets study/series/instance.tiff; it has to be there.",
+            show_default=False,
+        ),
+    ],
+    crop: Annotated[
+        bool, typer.Option("--crop", "-c", help="Cut off borders that are zero.")
+    ] = False,
+    crop_max: Annotated[
+        bool,
+        typer.Option("--crop-max", "-m", help="Pixels of the largest value are border, too."),
+    ] = False,
+    no_components: Annotated[
+        bool,
+        typer.Option("--no-components", "-n", help="Keep more than the largest connected part."),
+    ] = False,
+    border_frac: Annotated[
+        float | None,
+        typer.Option("--border-frac", "-b", help="Part of each side that is not looked at.", min=0),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", "-s", metavar="W,H", help="Size of the result, proportions kept."),
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y[,Z]", help="Millimetres from pixel to pixel, instead of --size."),
+    ] = None,
+    kind: Annotated[
+        Filter, typer.Option("--filter", "-f", help="How pixels are resized.")
+    ] = "triangle",
+    padding: Annotated[
+        PaddingSide,
+        typer.Option(
+            "--padding", "-p", help="Where zeros go that fill --size; zero: to the emptier side."
+        ),
+    ] = "zero",
+    no_padding: Annotated[bool, typer.Option("--no-padding", help="Do not fill --size.")] = False,
+    compressor: Annotated[
+        Compressor, typer.Option("--compressor", "-z", help="How pages are compressed.")
+    ] = "packbits",
+    volume_handler: Annotated[
+        Handlers,
+        typer.Option("--volume-handler", "-v", help="What becomes of the frames of a volume."),
+    ] = Handlers.KEEP,
+    target_frames: Annotated[
+        int, typer.Option("--target-frames", "-t", min=1, help="Frames that interpolate gives.")
+    ] = 32,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", "-w", metavar="C,W", help="Window instead of the files' own."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-j", min=1, help="Default: one a CPU.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write results again that are there.")
+    ] = False,
+) -> None:
+    """Crop, resize and pad DICOM images, and write them as TIFFs.
+
+    Gray images are windowed first, those without a window from darkest to brightest. All frames of a
+    volume are cropped alike. Results that are there are skipped, so that an interrupted run can be
+    resumed. What fails is told, and the rest goes on; then the exit code is 1.
+    """
+    handlers: dict[Handlers, VolumeHandler] = {
+        Handlers.KEEP: Keep(),
+        Handlers.CENTRAL_SLICE: CentralSlice(),
+        Handlers.MAX_INTENSITY: MaxIntensity(),
+        Handlers.INTERPOLATE: Interpolate(target_frames),
+    }
+    with checked_arguments():
+        steps = Preprocessor(
+            crop=crop,
+            crop_max=crop_max,
+            components=not no_components,
+            border_frac=border_frac,
+            size=_numbers(size, "--size", {2}, whole=True),
+            spacing=_numbers(spacing, "--spacing", {2, 3}, whole=False),
+            filter=kind,
+            padding=padding,
+            use_padding=not no_padding,
+            volume_handler=handlers[volume_handler],
+        )
+    levels = _numbers(window, "--window", {2}, whole=False)
+    task = Task(steps, compressor, levels)
+    files = _sources(source, output)
+    done = skipped = failed = 0
+    with progress_bar("preprocessing", len(files), "files") as advance:
+        for outcome in run(files, output, task, threads=threads, overwrite=overwrite):
+            advance(1)
+            done += outcome.state == "done"
+            skipped += outcome.state == "skipped"
+            if outcome.error is not None:
+                failed += 1
+                typer.echo(f"regionio: {one_line(outcome.error, str(outcome.source))}", err=True)
+                if strict:
+                    break
+    typer.echo(f"{done} done, {skipped} skipped, {failed} failed, of {len(files)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _sources(source: Path, output: Path) -> list[Path]:
+    """Return the files that are meant, once it is known that results have a place."""
+    try:
+        files = find_dicom(source)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(
+            f"{str(source)!r}: {error.strerror}", param_hint="SOURCE"
+        ) from error
+    if not files:
+        msg = f"{str(source)!r} holds no DICOM file"
+        raise typer.BadParameter(msg, param_hint="SOURCE")
+    if len(files) > 1 and not output.is_dir():
+        msg = f"{str(output)!r} has to be a folder that is there, for {len(files)} files"
+        raise typer.BadParameter(msg, param_hint="OUTPUT")
+    if not output.is_dir() and not output.parent.is_dir():
+        msg = f"there is no folder {str(output.parent)!r}"
+        raise typer.BadParameter(msg, param_hint="OUTPUT")
+    return files
