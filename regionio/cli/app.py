@@ -11,6 +11,7 @@ from regionio._native import native, native_jpeg2000
 from regionio.cli.bench import bench
 from regionio.cli.extract import extract
 from regionio.cli.info import info
+from regionio.cli.manifest import manifest
 from regionio.cli.options import epilog
 from regionio.cli.preprocess import preprocess
 from regionio.cli.read import read
@@ -34,6 +35,7 @@ app.command(epilog=epilog("extract slide.svs patches/ --size 256 --level 1 --tis
 app.command(epilog=epilog("preprocess study/ out/ --crop --size 512,384 --compressor zstd"))(
     preprocess
 )
+app.command(epilog=epilog("manifest out/ out.parquet --order inode"))(manifest)
 app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench)
 
 

@@ -41,6 +41,8 @@ class Origin:
         were read to the brightest; (center, width): the caller's; None: colours.
     bits
         Of the levels.
+    laterality, view
+        Side (L, R) and view (CC, MLO …) of a mammogram or a tomosynthesis, else None.
     """
 
     path: str
@@ -51,6 +53,8 @@ class Origin:
     frame_count: int
     window: Literal["file", "range"] | tuple[float, float] | None
     bits: int
+    laterality: str | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +105,20 @@ def read_frames(
         is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
         bits = bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8))
         inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
-        laterality = (stored.metadata.get("mammography") or {}).get("laterality")
+        breast = stored.metadata.get("mammography") or {}
     kind: Literal[8, 16] = 8 if bits == 8 else 16
     if not is_gray or is_palette:
         with regionio.open([name], values="display", display_bits=kind) as image:
             pixels, numbers = _pixels(image, handler, num_workers)
-            return _made(image, pixels, numbers, dicom, laterality, None, bits, name)
+            return _made(image, pixels, numbers, dicom, breast, None, bits, name)
     with regionio.open([name], values="display", display_bits=kind, window=window) as image:
         if window is not None or has_window(_index(image).transforms):
             pixels, numbers = _pixels(image, handler, num_workers)
-            return _made(image, pixels, numbers, dicom, laterality, window or "file", bits, name)
+            return _made(image, pixels, numbers, dicom, breast, window or "file", bits, name)
     with regionio.open([name], values="modality") as image:
         values, numbers = _pixels(image, handler, num_workers)
         pixels = spread(values, bits, inverted=inverted)
-        return _made(image, pixels, numbers, dicom, laterality, "range", bits, name)
+        return _made(image, pixels, numbers, dicom, breast, "range", bits, name)
 
 
 def _index(image: Image) -> ImageIndex:
@@ -160,13 +164,14 @@ def _made(
     pixels: NDArray[Any],
     numbers: list[int],
     dicom: dict[str, Any],
-    laterality: str | None,
+    breast: dict[str, Any],
     window: Any,
     bits: int,
     path: str,
 ) -> SourceFrames:
     known = _index(image).spacing
     spacing = {axis: known[axis] for axis in AXES if axis in known}
+    laterality, view = (str(breast.get(name) or "") or None for name in ("laterality", "view"))
     sided = {"ImageLaterality": laterality, **dicom} if laterality else dicom
     frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
     times, _, depth, _, _ = _index(image).levels[0].tiles.grid
@@ -174,5 +179,8 @@ def _made(
         str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
     )
     count = max(times, depth)
-    origin = Origin(path, study, series, instance, tuple(numbers), count, window, bits)
+    frame_numbers = tuple(numbers)
+    origin = Origin(
+        path, study, series, instance, frame_numbers, count, window, bits, laterality, view
+    )
     return SourceFrames(frames, origin)

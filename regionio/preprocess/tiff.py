@@ -24,7 +24,14 @@ from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.source import Origin
 from regionio.preprocess.transform import Transform
 
-__all__ = ["COMPRESSORS", "Compressor", "Provenance", "provenance_of", "write_tiff"]
+__all__ = [
+    "COMPRESSORS",
+    "Compressor",
+    "Provenance",
+    "provenance_in",
+    "provenance_of",
+    "write_tiff",
+]
 
 Compressor: TypeAlias = Literal[
     "packbits", "lzw", "uncompressed", "deflate", "zstd", "jpeg2000", "htj2k"
@@ -213,9 +220,13 @@ def provenance_of(path: str | os.PathLike[str]) -> Provenance:
         It was written by something else.
     """
     with tifffile.TiffFile(os.fspath(path)) as file:
-        description = file.pages.first.description
+        return provenance_in(file.pages.first.description, os.fspath(path))
+
+
+def provenance_in(description: str, path: str) -> Provenance:
+    """Return how a TIFF was made, by its description; raises as `provenance_of`."""
     try:
         return Provenance.from_json(description)
     except (ValueError, KeyError, TypeError) as error:
-        msg = f"{os.fspath(path)!r} does not say how it was made: it is not one of regionio preprocess"
+        msg = f"{path!r} does not say how it was made: it is not one of regionio preprocess"
         raise UnsupportedFormatError(msg) from error

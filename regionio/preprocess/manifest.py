@@ -1,0 +1,277 @@
+"""A table of many TIFFs: what they are of, how large, where on the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from regionio._errors import RegionIOError
+from regionio._workers import default_num_workers
+from regionio.preprocess.tiff import provenance_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Failure", "Manifest", "write_manifest"]
+
+EXTENSIONS = {".tif", ".tiff"}
+ROWS = 10_000
+"""That are held and written at a time."""
+
+KEYS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
+
+Order = Literal["uid", "inode"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A TIFF that could not be read, and is not in the table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        Why.
+    """
+
+    path: Path
+    error: Exception
+
+
+def schema() -> pa.Schema:
+    """Return the columns; the first nine are the original's."""
+    import pyarrow as pa
+
+    text = [(name, pa.string()) for name in (*KEYS, "path")]
+    numbers = [(name, pa.uint32()) for name in ("width", "height", "channels", "num_frames")]
+    more = [(name, pa.float64()) for name in ("spacing_x", "spacing_y")]
+    words = [(name, pa.string()) for name in ("laterality", "view", "source")]
+    return pa.schema([*text, ("inode", pa.int64()), *numbers, *more, *words])
+
+
+def write_manifest(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    order: Order = "uid",
+    num_workers: int | None = None,
+) -> Iterator[Failure | int]:
+    """Write the table of all TIFFs in a folder and in those in it.
+
+    Rows are written as they are found, study by study; only a table that is not in order then, as
+    one by inode, is read again and sorted.
+
+    Parameters
+    ----------
+    source
+        The folder.
+    target
+        ``*.parquet`` or ``*.csv``. Paths in it are relative to its own folder.
+    order
+        ``"uid"``: by study, series and instance; ``"inode"``: as files mostly lie on a spinning
+        disk.
+    num_workers
+        Files that are read at a time; None is as many as there are CPUs for this process.
+
+    Yields
+    ------
+    Failure or int
+        What could not be read; and, as it goes on, how many rows were written since the last.
+
+    Raises
+    ------
+    ValueError
+        `target` ends in something else.
+    """
+    path = Path(target)
+    if path.suffix.lower() not in {".parquet", ".csv"}:
+        msg = f"{str(path)!r} must end in .parquet or .csv"
+        raise ValueError(msg)
+    workers = default_num_workers() if num_workers is None else num_workers
+    table = _Table(path, order)
+    try:
+        yield from _filled(table, Path(source), max(1, workers))
+        table.finish()
+    except BaseException:
+        table.discard()
+        raise
+
+
+def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int]:
+    """Write rows of all files, a few thousand at a time."""
+    files = _tiffs(source)
+    home = table.path.parent.resolve()
+    with ThreadPoolExecutor(workers) as pool:
+        while chunk := list(islice(files, ROWS)):
+            found = list(pool.map(lambda file: _row(file, home), chunk))
+            table.add([row for row in found if isinstance(row, dict)])
+            yield from (row for row in found if isinstance(row, Failure))
+            yield sum(isinstance(row, dict) for row in found)
+
+
+def _tiffs(folder: Path) -> Iterator[Path]:
+    """Yield TIFFs, folder by folder in the order of their names."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _tiffs(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
+            yield Path(entry.path)
+
+
+def _row(path: Path, home: Path) -> dict[str, Any] | Failure:
+    try:
+        return _described(path, home)
+    except Exception as error:  # noqa: BLE001  the others go on
+        return Failure(path, error)
+
+
+def _described(path: Path, home: Path) -> dict[str, Any]:
+    """Return what is known of a TIFF."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        frames = len(file.pages)
+        height, width = page.imagelength, page.imagewidth
+        channels, spacing = page.samplesperpixel, _spacing(page)
+        more: tuple[str | None, str | None, str | None] = (None, None, None)
+        try:
+            origin = provenance_in(page.description, str(path)).origin
+            uids = (origin.study, origin.series, origin.instance)
+            more = origin.laterality, origin.view, origin.path
+        except RegionIOError:  # of somebody else's: names of folders have to do
+            uids = (path.parent.parent.name, path.parent.name, path.stem)
+    laterality, view, source = more
+    return {
+        **dict(zip(KEYS, uids, strict=True)),
+        "path": os.path.relpath(path.resolve(), home),
+        "inode": path.stat().st_ino,
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "num_frames": frames,
+        "spacing_x": spacing[0],
+        "spacing_y": spacing[1],
+        "laterality": laterality,
+        "view": view,
+        "source": source,
+    }
+
+
+def _spacing(page: Any) -> tuple[float | None, float | None]:
+    """Return millimetres from one pixel to the next, None where a page does not tell."""
+    unit = {2: 25.4, 3: 10.0}.get(int(page.resolutionunit))
+    across, down = page.resolution
+    if unit is None or not across or not down:
+        return None, None
+    return unit / across, unit / down
+
+
+class _Table:
+    """The table while it is written, under a name beside its own."""
+
+    def __init__(self, path: Path, order: Order) -> None:
+        self.path = path
+        self._order = order
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._schema = schema()
+        self._last: tuple[Any, ...] = ()
+        self._is_sorted = True
+        self._writer = self._open(self._part)
+
+    def _open(self, path: Path) -> Any:
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        if self.path.suffix.lower() == ".csv":
+            options = pyarrow.csv.WriteOptions(quoting_style="needed")
+            return pyarrow.csv.CSVWriter(path, self._schema, write_options=options)
+        return pyarrow.parquet.ParquetWriter(path, self._schema)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Write rows."""
+        import pyarrow as pa
+
+        names = KEYS if self._order == "uid" else ("inode",)
+        for row in rows:
+            key = tuple(row[name] for name in names)
+            self._is_sorted = self._is_sorted and key >= self._last
+            self._last = key
+        if rows:
+            self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+
+    def finish(self) -> None:
+        """Sort it if need be, and give it its name."""
+        self._writer.close()
+        if not self._is_sorted:
+            names = KEYS if self._order == "uid" else ("inode",)
+            table = _read(self._part, self.path.suffix).sort_by([(n, "ascending") for n in names])
+            self._writer = self._open(self._part)
+            self._writer.write_table(table.cast(self._schema))
+            self._writer.close()
+        os.replace(self._part, self.path)
+
+    def discard(self) -> None:
+        """Leave nothing."""
+        self._writer.close()
+        self._part.unlink(missing_ok=True)
+
+
+def _read(path: Path, suffix: str) -> Any:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if suffix.lower() == ".csv":
+        types = pyarrow.csv.ConvertOptions(column_types=schema(), strings_can_be_null=True)
+        return pyarrow.csv.read_csv(path, convert_options=types)
+    return pyarrow.parquet.read_table(path)
+
+
+class Manifest:
+    """A table that was written, to draw samples from.
+
+    Parameters
+    ----------
+    path
+        ``*.parquet`` or ``*.csv``.
+
+    Attributes
+    ----------
+    columns
+        Name → array, one entry a file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        table = _read(self._path, self._path.suffix)
+        self.columns: dict[str, NDArray[Any]] = {
+            name: table[name].to_numpy() for name in table.column_names
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["path"])
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, in the order of the table."""
+        return [self._path.parent / path for path in self.columns["path"].tolist()]
+
+    def by_inode(self) -> NDArray[np.int64]:
+        """Return the numbers of all rows in the order in which files mostly lie on a disk."""
+        return np.argsort(self.columns["inode"], kind="stable").astype(np.int64)
+
+    def frames(self) -> NDArray[np.int64]:
+        """Return ``int64[n, 2]``, (row, frame) of every frame, files by inode, frames by offset."""
+        order = self.by_inode()
+        counts = self.columns["num_frames"][order].astype(np.int64)
+        row = np.repeat(order, counts)
+        first = np.repeat(np.cumsum(counts) - counts, counts)
+        return np.column_stack([row, np.arange(len(row)) - first])

@@ -1,0 +1,112 @@
+"""Tables of TIFFs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from regionio.cli.app import app
+from regionio.preprocess.chain import Preprocessor
+from regionio.preprocess.manifest import Failure, Manifest, write_manifest
+from regionio.preprocess.run import Task, run
+from tests.dicom_files import noise
+from tests.preprocess.test_tiff import volume
+
+COLUMNS = ["study_instance_uid", "series_instance_uid", "sop_instance_uid", "path", "inode",
+           "width", "height", "channels", "num_frames"]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    out = tmp_path / "out"
+    out.mkdir()
+    sources = [
+        volume(tmp_path / f"{number}.dcm", number + 1, SOPInstanceUID=f"1.2.3.4.{9 - number}")
+        for number in range(4)
+    ]
+    assert all(o.state == "done" for o in run(sources, out, Task(Preprocessor(size=(40, 32)))))
+    return out
+
+
+def columns(path: Path) -> dict[str, list[Any]]:
+    if path.suffix == ".csv":
+        found: dict[str, list[Any]] = pyarrow.csv.read_csv(path).to_pydict()
+        return found
+    return dict(pyarrow.parquet.read_table(path).to_pydict())
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_rows_say_what_files_hold(folder: Path, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"table{suffix}"
+    assert list(write_manifest(folder, target)) == [4]
+    table = columns(target)
+    assert list(table)[:9] == COLUMNS
+    assert [str(uid) for uid in table["sop_instance_uid"]] == [f"1.2.3.4.{n}" for n in (6, 7, 8, 9)]
+    assert table["num_frames"] == [4, 3, 2, 1]
+    assert table["width"] == [40] * 4
+    assert table["height"] == [32] * 4
+    for path, inode, source in zip(table["path"], table["inode"], table["source"], strict=True):
+        file = target.parent / path
+        assert os.stat(file).st_ino == inode
+        assert Path(source).exists()
+    assert table["spacing_x"][0] == pytest.approx(0.2 * 70 / 37, rel=1e-3)
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
+        target.name,
+        *(f"{n}.dcm" for n in range(4)),
+    }
+    manifest = Manifest(target)
+    assert len(manifest) == 4
+    assert all(path.exists() for path in manifest.paths)
+    inodes = manifest.columns["inode"][manifest.by_inode()]
+    assert (np.diff(inodes) > 0).all()
+    frames = manifest.frames()
+    assert len(frames) == 10
+    assert frames[:, 1].tolist() == [n for row in manifest.by_inode() for n in range(4 - row)]
+
+
+def test_rows_by_inode(folder: Path, tmp_path: Path) -> None:
+    list(write_manifest(folder, tmp_path / "t.parquet", "inode"))
+    inodes = columns(tmp_path / "t.parquet")["inode"]
+    assert inodes == sorted(inodes)
+
+
+def test_other_tiffs_go_by_their_folders(tmp_path: Path) -> None:
+    for study, name in (("b", "z"), ("a.1", "y"), ("a", "x")):
+        path = tmp_path / study / "s" / f"{name}.tif"
+        path.parent.mkdir(parents=True)
+        tifffile.imwrite(path, noise(2, 8, 9, 3), photometric="rgb")
+    list(write_manifest(tmp_path, tmp_path / "t.csv"))
+    table = columns(tmp_path / "t.csv")
+    assert table["study_instance_uid"] == ["a", "a.1", "b"]
+    assert table["sop_instance_uid"] == ["x", "y", "z"]
+    assert (table["channels"], table["num_frames"]) == ([3] * 3, [2] * 3)
+    assert table["spacing_x"] == [None] * 3
+
+
+def test_what_is_broken_is_left_out_and_told(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.tiff").write_bytes(b"II*\0 and nothing")
+    found = list(write_manifest(folder, tmp_path / "t.parquet"))
+    assert [type(one) for one in found] == [Failure, int]
+    assert len(columns(tmp_path / "t.parquet")["path"]) == 4
+    result = CliRunner().invoke(app, ["manifest", str(folder)])
+    assert result.exit_code == 1
+    assert "4 rows, 1 failed" in result.stdout
+    assert "broken.tiff" in result.stderr
+    assert (folder / "manifest.parquet").exists()
+
+
+def test_wrong_names(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must end in .parquet or .csv"):
+        list(write_manifest(folder, tmp_path / "t.xlsx"))
+    result = CliRunner().invoke(app, ["manifest", str(tmp_path / "nothing")])
+    assert result.exit_code == 1
+    assert "nothing" in result.stderr
+    assert CliRunner().invoke(app, ["manifest", str(folder), "t.txt"]).exit_code == 2
