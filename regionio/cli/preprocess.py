@@ -19,6 +19,12 @@ from regionio.preprocess import (
     Preprocessor,
     VolumeHandler,
 )
+from regionio.preprocess.compat import (
+    OriginalInterpolate,
+    OriginalPreprocessor,
+    read_frames_as_original,
+    write_tiff_as_original,
+)
 from regionio.preprocess.files import find_dicom
 from regionio.preprocess.kernels import Filter
 from regionio.preprocess.padding import PaddingSide
@@ -123,6 +129,12 @@ def preprocess(
         int | None, typer.Option("--threads", "-j", min=1, help="Default: one a CPU.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
+    compat: Annotated[
+        bool,
+        typer.Option(
+            "--compat", help="Levels, rounding and tags as dicom-preprocessing 0.1 has them."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write results again that are there.")
     ] = False,
@@ -137,10 +149,11 @@ def preprocess(
         Handlers.KEEP: Keep(),
         Handlers.CENTRAL_SLICE: CentralSlice(),
         Handlers.MAX_INTENSITY: MaxIntensity(),
-        Handlers.INTERPOLATE: Interpolate(target_frames),
+        Handlers.INTERPOLATE: (OriginalInterpolate if compat else Interpolate)(target_frames),
     }
+    make = OriginalPreprocessor if compat else Preprocessor
     with checked_arguments():
-        steps = Preprocessor(
+        steps = make(
             crop=crop,
             crop_max=crop_max,
             components=not no_components,
@@ -154,6 +167,8 @@ def preprocess(
         )
     levels = _numbers(window, "--window", {2}, whole=False)
     task = Task(steps, compressor, levels)
+    if compat:
+        task = Task(steps, compressor, levels, read_frames_as_original, write_tiff_as_original)
     files = _sources(source, output)
     done = skipped = failed = 0
     with progress_bar("preprocessing", len(files), "files") as advance:

@@ -216,6 +216,9 @@ class Preprocessor:
             raise ValueError(msg)
         count = round((len(pixels) - 1) * spacing["Z"] / self.spacing[2]) + 1
         spacing["Z"] *= (len(pixels) - 1) / max(1, count - 1)
+        return self._interpolated(pixels, count)
+
+    def _interpolated(self, pixels: NDArray[Any], count: int) -> NDArray[Any]:
         return interpolated(pixels, count)
 
     def _crop(self, pixels: NDArray[Any]) -> Box:

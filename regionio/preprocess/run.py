@@ -15,10 +15,16 @@ import tifffile
 import regionio
 from regionio import RegionIOError
 from regionio._workers import default_num_workers
-from regionio.preprocess.chain import Preprocessor
+from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.files import result_path
-from regionio.preprocess.source import Origin, read_frames
-from regionio.preprocess.tiff import Compressor, Provenance, provenance_of, write_tiff
+from regionio.preprocess.source import Origin, SourceFrames, read_frames
+from regionio.preprocess.tiff import (
+    Compressor,
+    Provenance,
+    is_as_original,
+    provenance_of,
+    write_tiff,
+)
 
 __all__ = ["Outcome", "Task", "run"]
 
@@ -35,11 +41,15 @@ class Task:
         Of the TIFFs.
     window
         (center, width), or None: the file's.
+    read, write
+        `read_frames` and `write_tiff`, or others that do the same in another way.
     """
 
     steps: Preprocessor
     compressor: Compressor = "zstd"
     window: tuple[float, float] | None = None
+    read: Callable[..., SourceFrames] = read_frames
+    write: Callable[[Path, Preprocessed, Provenance, Compressor], None] = write_tiff
 
 
 @dataclass(frozen=True)
@@ -150,11 +160,11 @@ def _preprocess(
     if result.exists() and not overwrite:
         _check_made_of(result, source)
         return Outcome(source, "skipped", result)
-    found = read_frames(source, task.steps.volume_handler, task.window, num_workers)
+    found = task.read(source, task.steps.volume_handler, task.window, num_workers)
     made = task.steps.process(found.frames)
     provenance = Provenance.of(found.origin, task.steps, made.transform)
     result.parent.mkdir(parents=True, exist_ok=True)
-    write_tiff(result, made, provenance, task.compressor)
+    task.write(result, made, provenance, task.compressor)
     return Outcome(source, "done", result)
 
 
@@ -167,6 +177,8 @@ def _check_made_of(result: Path, source: Path) -> None:
         It was.
     """
     try:
+        if is_as_original(result):
+            return
         other = provenance_of(result).origin.path
     except (RegionIOError, OSError, tifffile.TiffFileError):
         other = ""

@@ -17,7 +17,7 @@ from regionio.preprocess.levels import bits_of, has_window, spread
 from regionio.preprocess.orientation import is_upside_down
 from regionio.preprocess.volumes import VolumeHandler
 
-__all__ = ["Origin", "SourceFrames", "read_frames"]
+__all__ = ["Origin", "SourceFrames", "index_of", "read_frames"]
 
 AXES = "XYZ"
 
@@ -101,7 +101,7 @@ def read_frames(
     with regionio.open([name], values="stored") as stored:
         _check(stored, name)
         dicom = stored.metadata["dicom"]
-        is_gray = _index(stored).samples == 1  # a palette is one, too
+        is_gray = index_of(stored).samples == 1  # a palette is one, too
         is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
         bits = bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8))
         inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
@@ -112,7 +112,7 @@ def read_frames(
             pixels, numbers = _pixels(image, handler, num_workers)
             return _made(image, pixels, numbers, dicom, breast, None, bits, name)
     with regionio.open([name], values="display", display_bits=kind, window=window) as image:
-        if window is not None or has_window(_index(image).transforms):
+        if window is not None or has_window(index_of(image).transforms):
             pixels, numbers = _pixels(image, handler, num_workers)
             return _made(image, pixels, numbers, dicom, breast, window or "file", bits, name)
     with regionio.open([name], values="modality") as image:
@@ -121,7 +121,8 @@ def read_frames(
         return _made(image, pixels, numbers, dicom, breast, "range", bits, name)
 
 
-def _index(image: Image) -> ImageIndex:
+def index_of(image: Image) -> ImageIndex:
+    """Return what is known of an image's frames."""
     return image._index  # noqa: SLF001  how frames lie and what their values mean is not public
 
 
@@ -130,7 +131,7 @@ def _check(image: Image, path: str) -> None:
     if "dicom" not in image.metadata:
         msg = f"{path!r} is no DICOM file"
         raise UnsupportedFormatError(msg)
-    if len(image.levels) > 1 or _index(image).levels[0].tiles.plane_tiles > 1:
+    if len(image.levels) > 1 or index_of(image).levels[0].tiles.plane_tiles > 1:
         msg = f"{path!r} is a whole slide; regionio extract takes patches of slides"
         raise UnsupportedFormatError(msg)
 
@@ -139,7 +140,7 @@ def _pixels(
     image: Image, handler: VolumeHandler, num_workers: int | None
 ) -> tuple[NDArray[Any], list[int]]:
     """Return ``[frames, rows, columns, samples]`` and the frames' numbers in the file."""
-    times, _, depth, _, _ = _index(image).levels[0].tiles.grid
+    times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     count = max(times, depth)
     wanted = handler.wanted(count)
     options: dict[str, Any] = {"num_workers": num_workers}
@@ -169,12 +170,12 @@ def _made(
     bits: int,
     path: str,
 ) -> SourceFrames:
-    known = _index(image).spacing
+    known = index_of(image).spacing
     spacing = {axis: known[axis] for axis in AXES if axis in known}
     laterality, view = (str(breast.get(name) or "") or None for name in ("laterality", "view"))
     sided = {"ImageLaterality": laterality, **dicom} if laterality else dicom
     frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
-    times, _, depth, _, _ = _index(image).levels[0].tiles.grid
+    times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     study, series, instance = (
         str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
     )

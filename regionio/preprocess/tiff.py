@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -26,10 +26,13 @@ from regionio.preprocess.transform import Transform
 
 __all__ = [
     "COMPRESSORS",
+    "ORIGINAL_SOFTWARE",
     "Compressor",
     "Provenance",
+    "is_as_original",
     "provenance_in",
     "provenance_of",
+    "write_pages",
     "write_tiff",
 ]
 
@@ -57,6 +60,9 @@ CLASSIC_BYTES = 2**32 - 2**25
 
 STRIP_BYTES = 2**18
 KEY = "regionio.preprocess"
+
+ORIGINAL_SOFTWARE = b"dicom-preprocessing==0.1.2\0"
+"""By which TIFFs of the original, and those that are made as it makes them, are known."""
 
 
 @dataclass(frozen=True)
@@ -136,21 +142,39 @@ def write_tiff(
     compressor
         How pages are compressed.
     """
+    pixels = result.pixels if result.pixels.shape[3] > 1 else result.pixels[..., 0]
+    pages = (
+        {
+            **_page(page, compressor),
+            "description": provenance.to_json() if number == 0 else None,
+            "extratags": _tags(result, number),
+            **_resolution(result.spacing),
+        }
+        for number, page in enumerate(pixels)
+    )
+    write_pages(path, pages, is_big=result.pixels.nbytes > CLASSIC_BYTES)
+
+
+def write_pages(
+    path: str | os.PathLike[str], pages: Iterable[dict[str, Any]], *, is_big: bool
+) -> None:
+    """Write pages to a file that has its name only when it is whole.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    pages
+        The arguments of `TiffWriter.write` for each.
+    is_big
+        Write a BigTIFF.
+    """
     folder, name = os.path.split(os.fspath(path))
     part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
-    pixels = result.pixels if result.pixels.shape[3] > 1 else result.pixels[..., 0]
-    is_big = result.pixels.nbytes > CLASSIC_BYTES
     try:
         with tifffile.TiffWriter(part, bigtiff=is_big) as file:
-            for number, page in enumerate(pixels):
-                file.write(
-                    **_page(page, compressor),
-                    description=provenance.to_json() if number == 0 else None,
-                    metadata=None,
-                    software=False,
-                    extratags=_tags(result, number),
-                    **_resolution(result.spacing),
-                )
+            for page in pages:
+                file.write(**page, metadata=None, software=False)
         os.replace(part, path)
     except BaseException:
         if os.path.exists(part):
@@ -221,6 +245,15 @@ def provenance_of(path: str | os.PathLike[str]) -> Provenance:
     """
     with tifffile.TiffFile(os.fspath(path)) as file:
         return provenance_in(file.pages.first.description, os.fspath(path))
+
+
+def is_as_original(path: str | os.PathLike[str]) -> bool:
+    """Return whether a TIFF has the tags of the original, which do not say what it was made of."""
+    with tifffile.TiffFile(os.fspath(path)) as file:
+        tag = file.pages.first.tags.get(SOFTWARE)
+        value = b"" if tag is None else tag.value
+        stated = value.encode() if isinstance(value, str) else bytes(value)
+        return stated[:18] == ORIGINAL_SOFTWARE[:18]
 
 
 def provenance_in(description: str, path: str) -> Provenance:

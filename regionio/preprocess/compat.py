@@ -1,0 +1,181 @@
+"""The ways of medcognetics/dicom-preprocessing 0.1, for what was trained on its output.
+
+What differs: without a window, each frame is spread from its own darkest value to its own brightest;
+levels and frames in between are rounded down; the tag DefaultCropOrigin holds the crop's centre,
+ActiveArea what was added as padding (left, top, right, bottom), DefaultScale floats; the resolution
+is cut to whole tenths of a pixel a millimetre; nothing tells how a file was made.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import regionio
+from regionio import UnsupportedFormatError
+from regionio._transform import GrayTransform, Window
+from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
+from regionio.preprocess.levels import spread, windowed_down
+from regionio.preprocess.source import SourceFrames, index_of, read_frames
+from regionio.preprocess.tiff import ORIGINAL_SOFTWARE, Compressor, Provenance, write_pages
+from regionio.preprocess.volumes import VolumeHandler, interpolated
+
+__all__ = [
+    "OriginalInterpolate",
+    "OriginalPreprocessor",
+    "read_frames_as_original",
+    "write_tiff_as_original",
+]
+
+COMPRESSIONS: dict[str, str | None] = {"packbits": "packbits", "lzw": "lzw", "uncompressed": None}
+STRIP_BYTES = 10**6
+PRIVATE = 65000
+BYTE, SHORT, LONG, FLOAT = 1, 3, 4, 11
+
+
+@dataclass(frozen=True)
+class OriginalInterpolate:
+    """A number of frames, evenly spread, rounded down.
+
+    Parameters
+    ----------
+    target_frames
+        How many.
+    """
+
+    target_frames: int = 32
+    name: str = "interpolate"
+
+    def wanted(self, count: int) -> range:
+        """Return all."""
+        return range(count)
+
+    def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Return frames in between."""
+        return interpolated(frames, self.target_frames, rounded=False)
+
+
+class OriginalPreprocessor(Preprocessor):
+    """Frames at a spacing are rounded down."""
+
+    def _interpolated(self, pixels: NDArray[Any], count: int) -> NDArray[Any]:
+        return interpolated(pixels, count, rounded=False)
+
+
+def read_frames_as_original(
+    path: str | os.PathLike[str],
+    handler: VolumeHandler,
+    window: tuple[float, float] | None = None,
+    num_workers: int | None = None,
+) -> SourceFrames:
+    """Read frames with levels that are rounded down; parameters as of `read_frames`."""
+    found = read_frames(path, handler, window, num_workers)
+    if found.origin.window is None:  # colours
+        return found
+    name, bits = found.origin.path, found.origin.bits
+    with regionio.open([name], values="display") as shown:
+        transforms = index_of(shown).transforms
+    with regionio.open([name], values="modality") as image:
+        everything = np.asarray(image.read_region(t=slice(None)) if "T" in image.dims
+                                else image.read_region(num_workers=num_workers))  # fmt: skip
+    count = found.origin.frame_count
+    height, width = found.frames.pixels.shape[1:3]
+    values = everything.reshape(count, height, width)[_places(found, handler)]
+    levels = [
+        _levels(frame, _transform(transforms, number), window, bits)
+        for number, frame in zip(handler.wanted(count), values, strict=True)
+    ]
+    pixels = np.stack(levels)[..., None]
+    frames = Frames(pixels, found.frames.spacing, found.frames.upside_down)
+    return SourceFrames(frames, found.origin)
+
+
+def _places(found: SourceFrames, handler: VolumeHandler) -> slice:
+    wanted = handler.wanted(found.origin.frame_count)
+    return slice(wanted.start, wanted.stop)
+
+
+def _transform(transforms: tuple[Any, ...], number: int) -> GrayTransform:
+    transform = transforms[min(number, len(transforms) - 1)]
+    assert isinstance(transform, GrayTransform)
+    return transform
+
+
+def _levels(
+    values: NDArray[np.float32],
+    transform: GrayTransform,
+    window: tuple[float, float] | None,
+    bits: int,
+) -> NDArray[Any]:
+    """Return the gray levels of one frame."""
+    given = transform.window if window is None else Window(*window)
+    if given is None:
+        return spread(values, bits, inverted=transform.inverted, rounded=False)
+    return windowed_down(values, given, bits, inverted=transform.inverted)
+
+
+def write_tiff_as_original(
+    path: str | os.PathLike[str],
+    result: Preprocessed,
+    provenance: Provenance,  # noqa: ARG001  the original does not write it
+    compressor: Compressor = "packbits",
+) -> None:
+    """Write frames with the original's tags; parameters as of `write_tiff`.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        The original writes no such pixels, or does not compress like that.
+    """
+    pixels = result.pixels if result.pixels.shape[3] > 1 else result.pixels[..., 0]
+    is_color = pixels.ndim == 4
+    if compressor not in COMPRESSIONS or (is_color and pixels.dtype != np.uint8):
+        msg = f"the original writes no {pixels.dtype} in colour" if is_color else (
+            f"the original does not compress by {compressor}"
+        )  # fmt: skip
+        raise UnsupportedFormatError(msg)
+    pages = (
+        {
+            "data": page,
+            "photometric": "rgb" if is_color else "minisblack",
+            "compression": COMPRESSIONS[compressor],
+            "rowsperstrip": 1 if compressor == "packbits" else _rows(page),
+            "extratags": _tags(result),
+            **_resolution(result.spacing),
+        }
+        for page in pixels
+    )
+    write_pages(path, pages, is_big=False)
+
+
+def _rows(page: NDArray[Any]) -> int:
+    rows = STRIP_BYTES // max(1, int(page[0].nbytes))
+    return max(1, min(len(page), rows))
+
+
+def _resolution(spacing: dict[str, float]) -> dict[str, Any]:
+    if not {"X", "Y"} <= spacing.keys():
+        return {}
+    across, down = (int(10 / spacing[axis]) for axis in "XY")
+    return {"resolution": ((across, 1), (down, 1)), "resolutionunit": "CENTIMETER"}
+
+
+def _tags(result: Preprocessed) -> list[tuple[int, int, int, Any, bool]]:
+    transform = result.transform
+    crop, padding = transform.crop, transform.padding
+    center = crop.left + crop.width // 2, crop.top + crop.height // 2
+    added = padding.left, padding.top, padding.right, padding.bottom
+    turned = int(transform.upside_down)
+    return [
+        (297, SHORT, 2, (0, len(result.pixels)), False),
+        (305, BYTE, len(ORIGINAL_SOFTWARE), ORIGINAL_SOFTWARE, False),
+        (50718, FLOAT, 2, transform.scale, False),
+        (50719, LONG, 2, center, False),
+        (50720, LONG, 2, (crop.width, crop.height), False),
+        (50829, LONG, 4, added, False),
+        (PRIVATE, LONG, 4, (*transform.source, turned, turned), False),
+    ]
