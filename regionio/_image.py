@@ -284,7 +284,7 @@ class Image:
         size: Sequence[int] | None = None,
         level: int = 0,
         *,
-        z: int = 0,
+        z: int | slice = 0,
         t: int | slice = 0,
         channels: int | str | slice | Sequence[int | str] | None = None,
         num_workers: int | None = None,
@@ -318,8 +318,8 @@ class Image:
         level
             Number of the level.
         z, t
-            Focal plane and time, in an image that has several. A slice of times, ``t=slice(None)``
-            for instance, gives regions with an axis T.
+            Focal plane and time, in an image that has several. A slice, ``t=slice(None)`` for
+            instance, gives regions with an axis Z or T.
         channels
             Number, name, slice or list of channels; None is all. One number or name drops C.
         num_workers

@@ -35,7 +35,7 @@ LARGEST_SOURCE_BYTES = 2**30
 class ReadOptions(TypedDict, total=False):
     """Keyword arguments of `Image.read_region`, for type checkers; it documents them."""
 
-    z: int
+    z: int | slice
     t: int | slice
     channels: int | str | slice | Sequence[int | str] | None
     num_workers: int | None
@@ -61,7 +61,7 @@ class ReadRequest:
     location: Any
     size: Any
     level: int
-    z: int
+    z: int | slice
     t: int | slice
     channels: Any
     num_workers: int | None
@@ -154,11 +154,13 @@ def _reader(
             raise ValueError(msg)
         level, factors = level_and_factors(index, request.spacing)
     times, _, depth, _, _ = index.levels[level].tiles.grid
-    z = 0 if index.is_volume else _below(request.z, depth, "z", index)
+    z, planes_wanted = _planes(request.z, depth, index)
     if index.is_volume and request.z != 0:
         msg = "z= is for focal planes; in a volume, location and size have a third number"
         raise ValueError(msg)
     size, drops_z = _size(request.size, index, level, factors)
+    if planes_wanted is not None:
+        size, drops_z = (planes_wanted, *size[1:]), False
     time, depth_axis, layout = 0, "Z", request.layout
     if isinstance(request.t, slice):
         clip = _clip(request.t, index, level)
@@ -270,6 +272,19 @@ def _size(
     wanted = "(width, height) or (width, height, depth)" if index.is_volume else "(width, height)"
     msg = f"size is {wanted}, not {tuple(size)!r}"
     raise ValueError(msg)
+
+
+def _planes(z: Any, depth: int, index: ImageIndex) -> tuple[int, int | None]:
+    """Return the first focal plane, and how many are wanted, None for one without an axis Z."""
+    if index.is_volume:
+        return 0, None
+    if not isinstance(z, slice):
+        return _below(z, depth, "z", index), None
+    chosen = range(depth)[z]
+    if len(chosen) == 0 or chosen.step != 1:
+        msg = f"z={z!r} has to choose planes that follow each other, of {depth}"
+        raise ValueError(msg)
+    return chosen.start, len(chosen)
 
 
 def _clip(times: slice, index: ImageIndex, number: int) -> range:

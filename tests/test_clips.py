@@ -51,6 +51,25 @@ def test_a_clip_on_a_gpu(cine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(np.array(found.array), image.read_region(t=slice(2, 20)))
 
 
+def test_planes_are_pages(tmp_path: Path) -> None:
+    pages = noise(5, 40, 50, 3)
+    path = tmp_path / "pages.tif"
+    tifffile.imwrite(path, pages, photometric="rgb", tile=(16, 16), compression="zlib")
+    image = regionio.open(path)
+    every = image.read_region(z=slice(None))
+    assert every.dims == "ZYXC"
+    np.testing.assert_array_equal(every, pages)
+    loader = image.read_region(
+        [(3, 4), (9, 8)], (10, 12), z=slice(1, 4), batch_size=2, layout="NCDHW"
+    )
+    [batch] = loader
+    assert (batch.dims, batch.shape) == ("NCZYX", (2, 3, 3, 12, 10))
+    np.testing.assert_array_equal(batch[1], np.moveaxis(pages[1:4, 8:20, 9:19], 3, 0))
+    for planes in (slice(5, 9), slice(0, 5, 2)):
+        with pytest.raises(ValueError, match="planes that follow each other, of 5"):
+            image.read_region(z=planes)
+
+
 def test_what_makes_no_clip_is_refused(cine: Path, tmp_path: Path) -> None:
     image = regionio.open(cine)
     wrong: list[Any] = [slice(0, 10, 2), slice(30, 40), slice(5, 5), slice(None, None, -1)]
