@@ -16,6 +16,7 @@ from regionio.cli.options import epilog
 from regionio.cli.preprocess import preprocess
 from regionio.cli.read import read
 from regionio.cli.thumbnail import thumbnail
+from regionio.cli.tiff_stats import tiff_stats
 
 __all__ = ["app"]
 
@@ -36,6 +37,7 @@ app.command(epilog=epilog("preprocess study/ out/ --crop --size 512,384 --compre
     preprocess
 )
 app.command(epilog=epilog("manifest out/ out.parquet --order inode"))(manifest)
+app.command(name="tiff-stats", epilog=epilog("tiff-stats out/ --normalized"))(tiff_stats)
 app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench)
 
 

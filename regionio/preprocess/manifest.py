@@ -21,7 +21,7 @@ from regionio.preprocess.tiff import provenance_in
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Failure", "Manifest", "write_manifest"]
+__all__ = ["Failure", "Manifest", "find_tiffs", "write_manifest"]
 
 EXTENSIONS = {".tif", ".tiff"}
 ROWS = 10_000
@@ -108,7 +108,7 @@ def write_manifest(
 
 def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int]:
     """Write rows of all files, a few thousand at a time."""
-    files = _tiffs(source)
+    files = find_tiffs(source)
     home = table.path.parent.resolve()
     with ThreadPoolExecutor(workers) as pool:
         while chunk := list(islice(files, ROWS)):
@@ -118,12 +118,12 @@ def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int
             yield sum(isinstance(row, dict) for row in found)
 
 
-def _tiffs(folder: Path) -> Iterator[Path]:
+def find_tiffs(folder: Path) -> Iterator[Path]:
     """Yield TIFFs, folder by folder in the order of their names."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _tiffs(Path(entry.path))
+            yield from find_tiffs(Path(entry.path))
         elif Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
             yield Path(entry.path)
 

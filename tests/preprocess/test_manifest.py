@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from regionio.cli.app import app
 from regionio.preprocess.chain import Preprocessor
 from regionio.preprocess.manifest import Failure, Manifest, write_manifest
 from regionio.preprocess.run import Task, run
+from regionio.preprocess.statistics import statistics_of
 from tests.dicom_files import noise
 from tests.preprocess.test_tiff import volume
 
@@ -110,3 +112,34 @@ def test_wrong_names(folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "nothing" in result.stderr
     assert CliRunner().invoke(app, ["manifest", str(folder), "t.txt"]).exit_code == 2
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_statistics_are_numpys(tmp_path: Path, normalized: bool) -> None:
+    pages = [noise(3, 30 + number, 40, 3, dtype="uint16") for number in range(4)]
+    for number, page in enumerate(pages):
+        tifffile.imwrite(tmp_path / f"{number}.tif", page, photometric="rgb")
+    found = statistics_of(sorted(tmp_path.iterdir()), normalized=normalized)
+    values = np.concatenate([page.reshape(-1, 3) for page in pages]) / (65535 if normalized else 1)
+    np.testing.assert_allclose([one.mean for one in found], values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose([one.std for one in found], values.std(axis=0), rtol=1e-9)
+    assert {one.count for one in found} == {len(values)}
+    options = ["-n"] if normalized else []
+    result = CliRunner().invoke(app, ["tiff-stats", str(tmp_path), "--json", *options])
+    stated = json.loads(result.stdout)
+    assert stated["files"] == 4
+    assert [one["mean"] for one in stated["channels"]] == [one.mean for one in found]
+    assert "channel" in CliRunner().invoke(app, ["tiff-stats", str(tmp_path)]).stdout
+
+
+def test_statistics_of_what_differs(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(8, 8))
+    tifffile.imwrite(tmp_path / "b.tif", noise(8, 8, dtype="uint16"))
+    with pytest.raises(ValueError, match="differ in dtype"):
+        statistics_of(sorted(tmp_path.iterdir()))
+    with pytest.raises(ValueError, match="there are no files"):
+        statistics_of([])
+    assert CliRunner().invoke(app, ["tiff-stats", str(tmp_path)]).exit_code == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert CliRunner().invoke(app, ["tiff-stats", str(empty)]).exit_code == 2

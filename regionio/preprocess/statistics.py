@@ -1,0 +1,124 @@
+"""Mean and standard deviation of many TIFFs, channel by channel, to normalise by."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+import regionio
+from regionio._workers import default_num_workers
+from regionio.preprocess.source import index_of
+
+__all__ = ["ChannelStatistics", "statistics_of"]
+
+FILES_AT_A_TIME = 1000
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Statistics of one channel.
+
+    Parameters
+    ----------
+    mean, std
+        Of all pixels; the standard deviation is that of the population.
+    count
+        Of pixels.
+    """
+
+    mean: float
+    std: float
+    count: int
+
+
+@dataclass
+class _Sums:
+    """Exact sums of integers."""
+
+    most: int
+    count: int
+    first: list[int]
+    second: list[int]
+
+    def add(self, other: _Sums) -> None:
+        """Add another's."""
+        self.count += other.count
+        self.first = [a + b for a, b in zip(self.first, other.first, strict=True)]
+        self.second = [a + b for a, b in zip(self.second, other.second, strict=True)]
+
+
+def statistics_of(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    normalized: bool = False,
+    num_workers: int | None = None,
+) -> list[ChannelStatistics]:
+    """Return the statistics of each channel over all pages of all files.
+
+    Sums are exact, whatever the order of files.
+
+    Parameters
+    ----------
+    paths
+        TIFFs of one dtype and number of channels.
+    normalized
+        Of values from 0 to 1: the dtype's largest value is 1.
+    num_workers
+        Files that are read at a time; None is as many as there are CPUs for this process.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they differ in dtype or channels.
+    """
+    total: _Sums | None = None
+    for found in _sums(paths, default_num_workers() if num_workers is None else num_workers):
+        if total is None:
+            total = found
+        elif (total.most, len(total.first)) != (found.most, len(found.first)):
+            msg = "files differ in dtype or in the number of channels"
+            raise ValueError(msg)
+        else:
+            total.add(found)
+    if total is None:
+        msg = "there are no files"
+        raise ValueError(msg)
+    scale = total.most if normalized else 1
+    statistics = []
+    for first, second in zip(total.first, total.second, strict=True):
+        # the integers are too large for floats to be subtracted
+        variance = (second * total.count - first * first) / (total.count * total.count)
+        statistics.append(
+            ChannelStatistics(first / total.count / scale, math.sqrt(variance) / scale, total.count)
+        )
+    return statistics
+
+
+def _sums(paths: Iterable[str | os.PathLike[str]], workers: int) -> Iterator[_Sums]:
+    waiting = iter(paths)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        while chunk := list(islice(waiting, FILES_AT_A_TIME)):
+            yield from pool.map(_sums_of, chunk)
+
+
+def _sums_of(path: str | os.PathLike[str]) -> _Sums:
+    with regionio.open(path) as image:
+        if image.dtype.kind != "u":
+            msg = f"{os.fspath(path)!r} holds {image.dtype}, unsigned integers are expected"
+            raise ValueError(msg)
+        sizes = index_of(image).sizes
+        channels = sizes["C"]
+        total = _Sums(int(np.iinfo(image.dtype).max), 0, [0] * channels, [0] * channels)
+        for z in range(sizes["Z"]):
+            pixels = np.asarray(image.read_region(z=z, num_workers=0))
+            flat = pixels.reshape(-1, channels).astype(np.uint64)
+            first = flat.sum(axis=0).tolist()
+            second = (flat * flat).sum(axis=0).tolist()
+            total.add(_Sums(total.most, len(flat), first, second))
+        return total
