@@ -71,7 +71,7 @@ class CudaBatches:
             memory: BatchMemory | GivenMemory
             if self._given is None:
                 nbytes = math.prod(reader.layout.shape) * count * dtype.itemsize
-                memory = BatchMemory(context.cupy, nbytes, stream)
+                memory = BatchMemory(context.cupy, nbytes, stream, context.retired)
                 array = memory.array((count, *reader.layout.shape), dtype)
             else:
                 array, event = self._given

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regionio._cuda_batches import CudaBatches
 from regionio._errors import ClosedError, DeviceError, RegionIOError
+from regionio._index import Encoding
 from regionio._reader import Reader
 from regionio._window import Window
 from regionio.engines import ReadStats
@@ -40,11 +41,18 @@ class JobOwner(Protocol):
         Tiles of earlier batches.
     tasks
         Runs what threads have to do.
+    suits
+        As of `ChunkPlan`.
     """
 
     reader: Reader
     held: HeldTiles
     tasks: Tasks
+    suits: dict[Encoding, bool]
+
+    def tables_for(self, group: TileGroup) -> ValueTables | None:
+        """Return what gives other values for stored ones, None if there is no such thing."""
+        ...
 
     def is_cancelled(self) -> bool:
         """Return whether nobody wants the rest."""
@@ -78,17 +86,18 @@ class CudaJob:
         self._composer: Composer | None = None
         self._again: list[HeldPart] = []
         self.cupy: Any = None
+        self._device = 0
 
     def chunks(self, context: Context) -> Iterator[TileChunk]:
         """Prepare the batches' memory, and yield the work."""
-        self.cupy = context.cupy
+        self.cupy, self._device = context.cupy, context.number
         if self._work.is_cancelled():
             return
         reader, held = self._work.reader, self._work.held
         batches = self._batches
         self._composer = batches.allocate(context)
         last_batch = batches.first_batch + len(batches.counts) - 1
-        held.expire(batches.first_batch, context.share_bytes)
+        held.expire(batches.first_batch)
         self._again, missing = held.find(self._window)
         tile_bytes = _tile_bytes(reader, self._window)
         for part in _portions(missing, context.share_bytes // tile_bytes):
@@ -96,7 +105,7 @@ class CudaJob:
                 if self._work.is_cancelled():
                     return
                 chunk = self._chunk(context, group)
-                held.add(chunk, last_batch, len(group) * tile_bytes)
+                held.add(chunk, last_batch, len(group) * tile_bytes, context.held)
                 yield chunk
 
     def done(self, context: Context, error: BaseException | None) -> None:
@@ -124,16 +133,17 @@ class CudaJob:
         if taken is None:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
-        stream = self.cupy.cuda.get_current_stream()
-        stream.wait_event(self._event)
+        with self.cupy.cuda.Device(self._device):  # each GPU has a current stream of its own
+            stream = self.cupy.cuda.get_current_stream()
+            stream.wait_event(self._event)
         taken[1].used_by(stream)
         return taken
 
     def _chunk(self, context: Context, group: TileGroup) -> TileChunk:
         """Return the chunk that takes the tiles' way."""
         convert = self._work.reader.source.convert
-        tables = ValueTables.of(convert, group.dtype)
-        plan = ChunkPlan(group, self._work.tasks, self._compose, tables)
+        tables = self._work.tables_for(group)
+        plan = ChunkPlan(group, self._work.tasks, self._compose, tables, self._work.suits)
         index = group.view.index
         return chunk_of(context, plan, index, None if tables is not None else convert)
 

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from regionio._cuda_batches import CudaBatches
 from regionio._cuda_job import CudaJob
 from regionio._errors import ClosedError
+from regionio._index import Encoding
 from regionio._reader import Reader, incomplete_regions, paint_masks, planned
 from regionio._region import Region
 from regionio._window import Window
 from regionio.engines import ReadStats
 from regionio.engines.cuda.held import HeldTiles
 from regionio.engines.cuda.streams import DeviceThread, device_thread
+from regionio.engines.cuda.tables import ValueTables
 from regionio.engines.cuda.tasks import Tasks
+from regionio.engines.group import TileGroup
 
 __all__ = ["CudaWork"]
 
@@ -74,6 +77,8 @@ class CudaWork:
         self.reader = reader
         self.held = HeldTiles(ahead)
         self.tasks = Tasks(num_workers)
+        self.suits: dict[Encoding, bool] = {}
+        self._tables: dict[np.dtype[Any], ValueTables | None] = {}
         self._batch_size = batch_size
         self._thread: DeviceThread = device_thread(reader.device)
         self._given = None if out is None else (out[None], self._thread.now())
@@ -98,16 +103,16 @@ class CudaWork:
         begin = None
         if reader.resampling is not None:
             begin = reader.begin_in_pixel(locations, placed)
-        masks = self._masks(window, first // size, counts, begin) if reader.return_mask else None
         memory = CudaBatches(reader, first // size, size, counts, incomplete, begin, self._given)
         job = CudaJob(self, window, memory)
+        self._thread.submit(job)
+        masks = self._masks(window, first // size, counts, begin) if reader.return_mask else None
         batches = []
         for place in range(len(counts)):
             part = slice(place * size, (place + 1) * size)
             mask = None if masks is None else masks[place]
             number = first // size + place
             batches.append(CudaBatch(number, locations[part], indices[part], mask, job))
-        self._thread.submit(job)
         return batches
 
     def finish(self, batch: CudaBatch, *, help_render: bool = False) -> Region:
@@ -116,12 +121,13 @@ class CudaWork:
         The stream that is current in the caller's thread waits for the pixels; the thread does
         not.
         """
+        self._thread.check_process()
         array, memory = batch.job.wait(batch.number)
         if self._cancelled:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
         self._regions += len(batch.locations)
-        mask = None if batch.mask is None else batch.job.cupy.asarray(batch.mask)
+        mask = None if batch.mask is None else self._thread.uploaded(batch.mask)
         single = self._batch_size == 1
         return self.reader.region(
             array, mask, batch.locations, batch.indices, single=single, memory=memory
@@ -130,6 +136,19 @@ class CudaWork:
     def cancel(self) -> None:
         """Drop what is not finished."""
         self._cancelled = True
+        self.held.clear()
+
+    def tables_for(self, group: TileGroup) -> ValueTables | None:
+        """Return what gives other values for stored ones, None where computing them is less work."""
+        convert, dtype = self.reader.source.convert, group.dtype
+        if dtype not in self._tables:
+            self._tables[dtype] = ValueTables.of(convert, dtype)
+        tables = self._tables[dtype]
+        if tables is None or convert is None:
+            return None
+        count = len(np.unique(convert.numbers_of(group.tile)))
+        values = count << 8 * dtype.itemsize
+        return tables if count == 1 or values <= len(group) * group.tile_bytes else None
 
     def is_cancelled(self) -> bool:
         """Return whether nobody wants the rest."""

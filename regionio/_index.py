@@ -74,6 +74,10 @@ class Encoding:
         """Return one of `options`, or `default` where it is not given."""
         return dict(self.options).get(name, default)
 
+    def has_options(self, *names: str) -> bool:
+        """Return whether no other options than these are given."""
+        return {name for name, value in self.options if value} <= set(names)
+
     @property
     def itemsize(self) -> int:
         """Bytes of one decoded sample."""

@@ -21,6 +21,7 @@ from regionio._window import View
 from regionio._work import read_region
 from regionio._workers import default_num_workers
 from regionio.compose import ChannelMap
+from regionio.compose.gather import C_TYPES
 from regionio.engines.cpu import Source
 from regionio.engines.cuda.device import device_number, opened_device
 from regionio.values import Conversion, TileConversion, fill_values, lowest_value, selected_channels
@@ -179,6 +180,7 @@ def _reader(
     conversion = Conversion.of(
         index.dtype, len(channels), request.dtype, request.scale, request.offset
     )
+    _check_dtype(conversion.dtype, index.dtype, device)
     background = _background(index)
     if background is not None:
         background = background[channels]
@@ -364,6 +366,16 @@ def _checked_out(out: Any, reader: Reader) -> Any:
         msg = "out is read-only"
         raise ValueError(msg)
     return out
+
+
+def _check_dtype(wanted: np.dtype[Any], stored: np.dtype[Any], device: int | None) -> None:
+    """Raise where the kernel that composes regions on a GPU does not make a dtype."""
+    if device is None:
+        return
+    is_known = wanted.isnative and wanted.name in C_TYPES
+    if not is_known or (wanted.kind == "c" and wanted != stored):
+        msg = f"dtype {wanted} is not made of {stored} on a GPU: choose another, or read on the CPU"
+        raise ValueError(msg)
 
 
 def _check_device(out: Any, device: int) -> None:

@@ -11,6 +11,9 @@ import pytest
 
 import regionio
 from regionio._workers import worker_pool
+from tests.dicom_files import scene
+from tests.fake_cuda import Cupy, fake_gpu
+from tests.tiff_files import tiff
 
 DATA = Path(__file__).parent / "data"
 
@@ -41,3 +44,17 @@ def _fresh_cache() -> Iterator[None]:
     regionio.cache.clear()
     yield
     regionio.cache.capacity = capacity
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cupy]:
+    """Stand in for a GPU."""
+    with fake_gpu(monkeypatch) as cupy:
+        yield cupy
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Path:
+    """Return a slide of one level of JPEG tiles, with halved chroma."""
+    options = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
+    return tiff(tmp_path / "slide.tif", scene(1024, 1024, 3), **options)

@@ -77,6 +77,8 @@ def array_at(shape: Any, dtype: Any, pointer: Any) -> Any:
 class Event:
     """All is over at once."""
 
+    done = True
+
     def synchronize(self) -> None:
         """There is nothing to wait for."""
 
@@ -156,7 +158,8 @@ class Cupy(ModuleType):
             Device=Device,
             get_current_stream=lambda: Stream.null,
             alloc=self._alloc,
-            alloc_pinned_memory=bytearray,
+            PinnedMemory=bytearray,
+            PinnedMemoryPointer=lambda memory, offset: memory,
             UnownedMemory=lambda ptr, size, owner, device: SimpleNamespace(ptr=ptr, owner=owner),
             MemoryPointer=lambda memory, offset: SimpleNamespace(memory=memory),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
@@ -230,8 +233,9 @@ class ImageDecoder:
         pass
 
 
-def image_at(array: Any) -> np.ndarray:
+def image_at(array: Any, stream: int) -> np.ndarray:
     """Return what lies at the address that an array states."""
+    assert stream, "the default stream would be waited for"
     states = array.__cuda_array_interface__
     shape, dtype = states["shape"], np.dtype(states["typestr"])
     count = int(np.prod(shape)) * dtype.itemsize

@@ -14,6 +14,7 @@ import tifffile
 import regionio
 from regionio import DeviceError
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
+from tests.tiff_files import tiff
 from tests.fake_cuda import fake_gpu
 from tests.kernels import COMPILER
 
@@ -45,11 +46,6 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     else:
         with fake_gpu(monkeypatch) as fake:
             yield fake
-
-
-def tiff(path: Path, picture: np.ndarray, **options: Any) -> Path:
-    tifffile.imwrite(path, picture, tile=(64, 64), metadata=None, **options)
-    return path
 
 
 def native_volume(path: Path, *, syntax: str = ".1") -> Path:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +16,16 @@ import regionio
 from regionio import DeviceError, RegionIOError
 from regionio.codecs.cuda import ByteStreams, adler_of, source_text
 from regionio.engines.cuda import nvcomp, streams
-from regionio.engines.cuda.tasks import Tasks
 from regionio.storage import kvikio as storage_kvikio
 from tests import fake_cuda
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
 from tests.fake_cuda import Cupy, fake_gpu
 from tests.kernels import COMPILER, compiled_bytestream
-from tests.test_cuda import tiff
+from tests.tiff_files import tiff
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 
 SIDE = 1024
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cupy]:
-    with fake_gpu(monkeypatch) as cupy:
-        yield cupy
-
-
-@pytest.fixture
-def slide(tmp_path: Path) -> Path:
-    options = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
-    return tiff(tmp_path / "slide.tif", scene(SIDE, SIDE, 3), **options)
 
 
 def frames(path: Path, syntax: str, shape: tuple[int, int, int], encode: Any, dtype: str) -> Path:
@@ -335,65 +319,6 @@ def test_a_spacing_between_levels(fake: Cupy, tmp_path: Path, layout: str) -> No
         np.testing.assert_array_equal(np.array(found.array), np.asarray(expected))
         np.testing.assert_array_equal(np.array(found.mask), expected.mask)
         assert found.spacing == expected.spacing
-
-
-def test_full_memory_says_what_to_do(fake: Cupy, slide: Path) -> None:
-    image = regionio.open(slide)
-    fake.room = 100_000
-    with pytest.raises(DeviceError, match=r"take 3145728 bytes.*lower batch_size or prefetch"):
-        image.read_region(device="cuda")
-    fake.room = 400_000  # enough for the batch, not for its tiles
-    with pytest.raises(DeviceError, match="the memory of cuda:0 is full"):
-        list(image.read_region([(0, 0)] * 8, (100, 100), batch_size=8, device="cuda"))
-    fake.room = 2**40
-    equal(slide)
-
-
-def test_damage_is_told_at_its_batch_and_ends_the_loader(fake: Cupy, slide: Path) -> None:
-    with tifffile.TiffFile(slide) as file:
-        page = file.pages.first
-        start, size = page.dataoffsets[37], page.databytecounts[37]  # row 2, column 5
-    data = bytearray(slide.read_bytes())
-    data[start + 20 : start + size] = bytes(size - 20)
-    slide.write_bytes(data)
-    image = regionio.open(slide)
-    places = [(0, 0), (64, 512), (330, 140), (0, 640)]
-    for workers in (0, 2):
-        loader = image.read_region(
-            places, (40, 40), batch_size=2, device="cuda", num_workers=workers
-        )
-        assert next(loader).shape == (2, 40, 40, 3)
-        with pytest.raises(RegionIOError, match="tile in row 2, column 5"):
-            next(loader)
-        with pytest.raises(StopIteration):
-            next(loader)
-    assert image.read_region((0, 0), (300, 100), device="cuda").shape == (100, 300, 3)
-
-
-def test_no_more_tasks_at_a_time_than_asked_for() -> None:
-    tasks, lock = Tasks(3), threading.Lock()
-    now = most = 0
-
-    def work(number: int) -> int:
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.002)
-        with lock:
-            now -= 1
-        if number == 7:
-            raise ValueError(number)
-        return number
-
-    futures = [tasks.run(work, number) for number in range(40)]
-    for number, future in enumerate(futures):
-        if number == 7:
-            with pytest.raises(ValueError, match="7"):
-                future.result(10)
-        else:
-            assert future.result(10) == number
-    assert most == 3
 
 
 @pytest.mark.filterwarnings("ignore")

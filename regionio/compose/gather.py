@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from regionio.compose.canvas import ChannelMap
 
-__all__ = ["CHANNEL", "GATHER_PIECE", "BatchLayout", "GatherKind", "channel_table", "piece_table"]
+__all__ = [
+    "CHANNEL",
+    "C_TYPES",
+    "GATHER_PIECE",
+    "BatchLayout",
+    "GatherKind",
+    "channel_table",
+    "piece_table",
+]
 
 GATHER_PIECE = np.dtype(
     [

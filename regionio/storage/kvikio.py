@@ -6,7 +6,6 @@ Source: docs.rapids.ai/api/kvikio.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -163,7 +162,7 @@ class DeviceFile:
             msg = f"{identity.path!r} has changed since it was opened; open it again"
             raise ChangedFileError(msg)
 
-    def start(self, runs: Runs, memory: Any) -> list[Any]:
+    def start(self, runs: Runs, memory: Any, reads: list[Any]) -> None:
         """Have runs read.
 
         Parameters
@@ -172,20 +171,16 @@ class DeviceFile:
             What to read.
         memory
             ``uint8[n]`` of the GPU, which nobody uses.
-
-        Returns
-        -------
-        list
-            One future a run.
+        reads
+            Gets one future a run.
         """
         columns = zip(runs.offset.tolist(), runs.nbytes.tolist(), runs.begin.tolist(), strict=True)
-        return [
-            self._file.pread(memory[begin : begin + size], size, offset, TASK_BYTES)
-            for offset, size, begin in columns
-        ]
+        for offset, size, begin in columns:
+            room = memory[begin : begin + size]
+            reads.append(self._file.pread(room, size, offset, TASK_BYTES))
 
-    def finish(self, runs: Runs, reads: Sequence[Any]) -> DeviceCount:
-        """Wait for what `start` has begun.
+    def finish(self, runs: Runs, reads: list[Any]) -> DeviceCount:
+        """Wait for what `start` has begun; no future is left in `reads`.
 
         Raises
         ------
@@ -194,10 +189,10 @@ class DeviceFile:
         DeviceError
             It could not be read.
         """
-        got = 0
+        got, count = 0, len(reads)
         try:
-            for size, read in zip(runs.nbytes.tolist(), reads, strict=True):
-                done = read.get()
+            for size in reversed(runs.nbytes.tolist()):
+                done = reads.pop().get()
                 if done != size:
                     msg = f"{self._path!r} has become shorter while it was read"
                     raise CorruptFileError(msg)
@@ -210,14 +205,14 @@ class DeviceFile:
             raise DeviceError(msg) from error
         finally:
             self.settle(reads)
-        return DeviceCount(len(reads), got, self._cufile_bytes.of(got))
+        return DeviceCount(count, got, self._cufile_bytes.of(got))
 
     @staticmethod
-    def settle(reads: Sequence[Any]) -> None:
+    def settle(reads: list[Any]) -> None:
         """Wait until nothing is written any more, whatever came of it."""
-        for read in reads:
+        while reads:
             try:
-                read.get()
+                reads.pop().get()
             except (OSError, RuntimeError):  # it was told before, or nobody wants to know
                 continue
 

@@ -75,7 +75,8 @@ def byte_streams(encoding: Encoding) -> ByteStreams | None:
     kind = {"deflate": "Deflate", "zstd": "Zstd"}.get(encoding.compression)
     dtype = np.dtype(encoding.dtype)
     is_whole = encoding.bits == 8 * dtype.itemsize and dtype.kind in "uif"
-    if kind is None or not is_whole or encoding.predictor not in {1, 2} or encoding.reverse_bits:
+    is_usual = encoding.predictor in {1, 2} and not encoding.reverse_bits and encoding.has_options()
+    if kind is None or not is_whole or not is_usual:
         return None
     native = np.dtype(encoding.byteorder + "u2").isnative
     return ByteStreams(kind, dtype.itemsize, encoding.predictor == 2, not native)

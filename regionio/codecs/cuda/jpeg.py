@@ -30,8 +30,8 @@ YCBCR_COMPONENTS = {(1, 2, 3), (0, 1, 2)}
 def jpeg_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> JpegStreams | None:
     """Return what makes streams of an encoding's tiles, None if the CPU has to decode them."""
     is_frame = encoding.option("items") == 1
-    unusual = encoding.option("whole_header") or encoding.option("used_bits")
-    if encoding.compression != "jpeg" or encoding.dtype != "uint8" or unusual:
+    is_usual = encoding.has_options("items", "ybr", "to_rgb")
+    if encoding.compression != "jpeg" or encoding.dtype != "uint8" or not is_usual:
         return None
     if not is_frame and not is_plain(encoding):
         return None

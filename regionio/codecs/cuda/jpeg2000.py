@@ -73,7 +73,7 @@ class Jpeg2000Facts:
         is_plain = is_plain and not (left or top or tiles_left or tiles_top)
         place = stream.find(CODING, 4 + length)
         coding = stream[place + 4 : place + 9]
-        if place < 0 or len(coding) < 5:
+        if place < 0 or len(coding) < 5 or not components or len(components[0]) < 3:
             return None
         depth = components[0][0]
         return cls(
@@ -92,7 +92,7 @@ def jpeg2000_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> Jpeg200
     is_ours = encoding.compression in {"jpeg2000", "htj2k"}
     is_ours = is_ours and encoding.stored_colorspace != "ycbcr"
     is_usual = encoding.samples in {1, 3} and encoding.dtype in {"uint8", "uint16"}
-    if not is_ours or not is_usual or encoding.option("used_bits"):
+    if not is_ours or not is_usual or not encoding.has_options("items"):
         return None
     return Jpeg2000Streams(encoding, tile_shape)
 

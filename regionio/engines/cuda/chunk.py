@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, RegionIOError
+from regionio._index import Encoding
 from regionio.compose.gather import GATHER_PIECE, GatherKind
 from regionio.engines.cuda.fetch import read_to_places, shares
 from regionio.engines.cuda.memory import PinnedBuffer
@@ -39,12 +40,15 @@ class ChunkPlan:
         Takes the chunk once its tiles are in the GPU's memory: writes pieces into regions.
     tables
         What gives other values for the stored ones, or None.
+    suits
+        Whether the GPU decodes tiles of an encoding, as far as that was found out.
     """
 
     group: TileGroup
     tasks: Tasks
     compose: Callable[[Context, TileChunk], None]
     tables: ValueTables | None = None
+    suits: dict[Encoding, bool] = field(default_factory=dict)
 
 
 class TileChunk:
@@ -135,9 +139,13 @@ class TileChunk:
         self.events = []
         self.finished = True
 
-    def abandon(self) -> None:
-        """Wait for the threads, so that what they write to can be used again."""
+    def abandon(self, context: Context) -> None:
+        """Wait until nothing is read or written for it any more, whatever came of it."""
         wait(self.futures)
+        for event in self.events:
+            event.synchronize()
+        for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
+            stream.synchronize()
         self._compose = None
 
     def members_by_offset(self) -> list[int]:
@@ -180,13 +188,16 @@ class TileChunk:
         every[members] = rows
         return every
 
+    def count(self, count: FetchCount) -> None:
+        """Count what was read."""
+        self.stats.bytes_wanted += count.bytes_wanted
+        self.stats.bytes_read += count.bytes_read
+        self.stats.requests += count.requests
+
     def _collect(self) -> None:
         """Wait for threads, and count what they have read."""
         for future in self.futures:
-            count: FetchCount = future.result()
-            self.stats.bytes_wanted += count.bytes_wanted
-            self.stats.bytes_read += count.bytes_read
-            self.stats.requests += count.requests
+            self.count(future.result())
         self.futures = []
 
 

@@ -97,7 +97,8 @@ class Composer:
 def uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:
     """Copy tables to the GPU in one go, on the current stream; return the part that each is in."""
     places, total = places_for(np.array([table.nbytes for table in tables], dtype=np.int64))
-    together = np.zeros(total, dtype=np.uint8)
+    size = 1 << max(0, total - 1).bit_length()  # CuPy keeps pinned memory of every size
+    together = np.zeros(size, dtype=np.uint8)
     for table, place in zip(tables, places.tolist(), strict=True):
         together[place : place + table.nbytes] = table.reshape(-1).view(np.uint8)
     device = context.cupy.asarray(together)

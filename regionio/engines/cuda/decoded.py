@@ -28,7 +28,7 @@ class CpuTiles:
     Parameters
     ----------
     chunk
-        Is told which tiles can't be had.
+        Whose tiles they are; it is told which can't be had.
     members
         Their numbers in its group, sorted by offset.
     convert
@@ -54,7 +54,7 @@ class CpuTiles:
         samples: int,
         dtype: np.dtype[Any],
     ) -> None:
-        self._chunk, self._group = chunk, chunk.group
+        self._group, self._failed = chunk.group, chunk.failed  # not the chunk, which holds this
         self.members = members
         self._convert = convert
         self._samples, self._dtype = samples, dtype
@@ -119,17 +119,18 @@ class CpuTiles:
         """Decode one tile into its place."""
         group = self._group
         if isinstance(data, RegionIOError):
-            self._chunk.fail(member, data)
+            self._failed[member] = group.located(member, data)
             return
         covers = group.rows[member], group.columns[member]
         fits = self._convert is None and room.shape[1:] == group.tile_shape[1:]
         out = room if fits else np.empty((len(room), *group.tile_shape[1:]), group.dtype)
         try:
-            pixels = group.decoder(data, covers, group.last_row[member], out)
+            rows = group.last_row[member] if group.by_rows else covers[0]  # others may be kept
+            pixels = group.decoder(data, covers, rows, out)
             if self._convert is not None:
                 pixels = self._convert(pixels, group.tile[member])
         except Exception as error:  # noqa: BLE001  whatever a codec makes of damaged bytes
-            self._chunk.fail(member, error)
+            self._failed[member] = group.located(member, error)
             return
         if pixels.ctypes.data != room.ctypes.data:
             room[: pixels.shape[0], : pixels.shape[1]] = pixels

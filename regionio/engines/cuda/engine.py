@@ -64,6 +64,7 @@ class Engine:
         self._cupy = cupy
         self._tried = 0
         self._works = False
+        self._lock = threading.Lock()
         self._local = threading.local()
         self._decoders: list[Closable] = []
         self._pool = ThreadPoolExecutor(
@@ -86,11 +87,11 @@ class Engine:
         return mine
 
     def note(self, done: int, left: int) -> None:
-        """Take in how many tiles were decoded, and how many were refused."""
-        self._works = self._works or done > 0
-        self._tried += left
-        if not self._works and self._tried >= LEAST_TRIED:
-            self.is_there = False
+        """Take in how many tiles were decoded, and how many it has refused."""
+        with self._lock:
+            self._works = self._works or done > 0
+            self._tried += left
+            self.is_there = self._works or self._tried < LEAST_TRIED
 
     def close(self) -> None:
         """End the threads, then let go of their decoders."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import RegionIOError
 from regionio._window import Window
+from regionio.engines.cuda.budget import Held, HeldBudget
 from regionio.engines.cuda.chunk import TileChunk
 from regionio.engines.cuda.streams import Context
 
@@ -48,17 +48,8 @@ class HeldPart:
         return {number: errors[member] for number, member in numbers if member in errors}
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
-    chunk: TileChunk
-    last_batch: int
-    nbytes: int
-    order: NDArray[np.int64]
-    tiles: NDArray[np.int64]
-
-
 class HeldTiles:
-    """Chunks that a loader keeps; only the GPU's thread touches them.
+    """Chunks that a loader keeps; the GPU's thread adds and finds them, any may let go of all.
 
     Parameters
     ----------
@@ -68,9 +59,9 @@ class HeldTiles:
 
     def __init__(self, batches: int) -> None:
         self._batches = batches
-        self._held: deque[_Held] = deque()
+        self._held: list[Held] = []
 
-    def add(self, chunk: TileChunk, last_batch: int, nbytes: int) -> None:
+    def add(self, chunk: TileChunk, last_batch: int, nbytes: int, budget: HeldBudget) -> None:
         """Keep a chunk that has been started.
 
         Parameters
@@ -81,20 +72,25 @@ class HeldTiles:
             Number of the last batch that it was made for.
         nbytes
             Of its tiles.
+        budget
+            Of the GPU.
         """
         if self._batches == 0 or chunk.group.by_rows:
             return
         numbers = np.array(chunk.group.tile, dtype=np.int64)
         order = np.argsort(numbers)
-        self._held.append(_Held(chunk, last_batch, nbytes, order, numbers[order]))
+        held = Held(chunk, last_batch, nbytes, order, numbers[order])
+        self._held = [*self._held, held]
+        budget.add(held)
 
-    def expire(self, batch: int, most_bytes: int) -> None:
-        """Let go of what is too old for a batch, and of the oldest if it is too much."""
-        while self._held and (
-            self._held[0].last_batch < batch - self._batches
-            or sum(held.nbytes for held in self._held) > most_bytes
-        ):
-            self._held.popleft()
+    def expire(self, batch: int) -> None:
+        """Let go of what is too old for a batch."""
+        least = batch - self._batches
+        self._held = [one for one in self._held if one.chunk and one.last_batch >= least]
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._held = []
 
     def find(self, window: Window) -> tuple[list[HeldPart], Window]:
         """Return the tiles of a window that are there, and the others."""
@@ -102,6 +98,8 @@ class HeldTiles:
         missing = np.ones(len(wanted), dtype=np.bool_)
         parts = []
         for held in self._held:
+            if held.chunk is None:
+                continue
             place = np.searchsorted(held.tiles, wanted)
             place[place == len(held.tiles)] = 0
             numbers = np.flatnonzero(missing & (held.tiles[place] == wanted))

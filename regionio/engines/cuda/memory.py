@@ -2,21 +2,76 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BatchMemory", "GivenMemory", "PinnedBuffer"]
+__all__ = ["BatchMemory", "GivenMemory", "PinnedBuffer", "Retired"]
+
+MOST_RETIRED = 4
+"""Batches whose consumers may still be at work, until the writing of others waits for them."""
+
+
+class Retired:
+    """Memory of batches that nobody holds any more, until those who worked with it are done.
+
+    Parameters
+    ----------
+    stream
+        By which batches are written; it waits for the oldest when too many are left.
+    large
+        Bytes from which on it waits at once: they are not to lie idle.
+    """
+
+    def __init__(self, stream: Any, large: int) -> None:
+        self._stream = stream
+        self._large = large
+        self._waiting: deque[tuple[Any, list[Any]]] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, memory: Any, nbytes: int, events: list[Any]) -> None:
+        """Take memory; it goes back to its allocator after the events."""
+        if nbytes >= self._large:
+            self._wait_for(events)
+        elif not all(event.done for event in events):
+            self._waiting.append((memory, events))
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Let go of what nobody works with any more."""
+        if not self._lock.acquire(blocking=False):  # the collector may come here from here
+            return
+        try:
+            while self._waiting:
+                _, events = self._waiting[0]
+                if len(self._waiting) > MOST_RETIRED:
+                    self._wait_for(events)
+                elif not all(event.done for event in events):
+                    return
+                self._waiting.popleft()
+        finally:
+            self._lock.release()
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._waiting.clear()
+
+    def _wait_for(self, events: list[Any]) -> None:
+        for event in events:
+            self._stream.wait_event(event)
 
 
 class BatchMemory:
     """The memory of one batch: the caller's, until nobody holds it.
 
     It comes from CuPy's allocator, on the stream that regions are written by. When the last
-    reference goes, that stream waits for whatever the consumers' streams have been given to do by
-    then, so that what is written there next does not disturb them.
+    reference goes, whatever the consumers' streams have been given to do by then is waited for
+    before it is written again.
 
     Parameters
     ----------
@@ -26,14 +81,18 @@ class BatchMemory:
         How much.
     stream
         What writes it.
+    retired
+        Takes it when nobody holds it any more.
     """
 
-    def __init__(self, cupy: Any, nbytes: int, stream: Any) -> None:
+    def __init__(self, cupy: Any, nbytes: int, stream: Any, retired: Retired) -> None:
         self._cupy = cupy
-        self._stream = stream
+        self._retired = retired
+        retired.sweep()
         with stream:
             self._memory = cupy.cuda.alloc(max(1, nbytes))
         self._nbytes = nbytes
+        self._process = os.getpid()
         self._device = self._memory.device_id
         self._consumers: dict[int, Any] = {}
         self._lock = threading.Lock()
@@ -64,11 +123,13 @@ class BatchMemory:
             self._consumers[stream.ptr] = stream
 
     def __del__(self) -> None:
-        if not hasattr(self, "_consumers"):
+        if not hasattr(self, "_consumers") or sys.is_finalizing() or self._process != os.getpid():
             return
         with self._cupy.cuda.Device(self._device):
-            for stream in self._consumers.values():
-                self._stream.wait_event(stream.record())
+            current = self._cupy.cuda.get_current_stream()  # of the thread that lets go of it
+            streams = {**self._consumers, current.ptr: current}
+            events = [stream.record() for stream in streams.values()]
+            self._retired.add(self._memory, self._nbytes, events)
 
 
 class _ForeignStream:
@@ -136,7 +197,10 @@ class PinnedBuffer:
         if len(self._memory) < nbytes:
             self._memory = np.empty(0, np.uint8)  # let go of the old one first
             size = nbytes + nbytes // 4
-            memory = self._cupy.cuda.alloc_pinned_memory(size)
+            cuda = (
+                self._cupy.cuda
+            )  # not from CuPy's pool, which keeps every size that was ever asked
+            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(size), 0)
             self._memory = np.frombuffer(memory, np.uint8, size)
         return self._memory[:nbytes]
 

@@ -5,6 +5,7 @@ Source: docs.nvidia.com/cuda/nvimagecodec.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -81,6 +82,23 @@ class BatchDecoder:
         self._decoder.__exit__(None, None, None)
 
 
+@dataclass
+class Decoded:
+    """What became of some tiles.
+
+    Parameters
+    ----------
+    done
+        How many were decoded.
+    refused, unsuited
+        Numbers of those that the decoder has refused, and of those that it was not given.
+    """
+
+    done: int = 0
+    refused: list[int] = field(default_factory=list)
+    unsuited: list[int] = field(default_factory=list)
+
+
 class StreamTiles:
     """Tiles of a chunk as streams in pinned memory, and their slots in a slab.
 
@@ -110,8 +128,17 @@ class StreamTiles:
         place, self.total = places_for(ranges[:, 1], len(streams.prefix))
         self.placed = np.column_stack([ranges, place])
 
-    def views(self, slab: Slab) -> list[Any]:
-        """Return a picture for each slot; a slab's are made once."""
+    def views(self, slab: Slab, idle_stream: Any) -> list[Any]:
+        """Return a picture for each slot; a slab's are made once.
+
+        Parameters
+        ----------
+        slab
+            The memory.
+        idle_stream
+            Is said to be what the pictures are used by: for each of them nvImageCodec lets the host
+            wait until that has nothing to do.
+        """
         codec: Any = nvimagecodec()
         slots = self.slots
         views = slab.views.setdefault((slots.shape, slots.dtype), [])
@@ -119,7 +146,7 @@ class StreamTiles:
         plain = slots.shape[:2] if slots.shape[2] == 1 else slots.shape
         for number in range(len(views), len(slots.members)):
             array = _Array(address + number * slots.step, plain, slots.dtype)
-            views.append(codec.as_image(array))
+            views.append(codec.as_image(array, idle_stream.ptr))
         return views
 
     def decode(
@@ -129,7 +156,7 @@ class StreamTiles:
         views: list[Any],
         decoder: BatchDecoder,
         stream: Any,
-    ) -> list[int]:
+    ) -> Decoded:
         """Decode tiles that have been read.
 
         Parameters
@@ -145,25 +172,26 @@ class StreamTiles:
 
         Returns
         -------
-        list of int
-            Numbers of those that are left to the CPU.
+        Decoded
+            How many are done, and which are left to the CPU.
         """
-        left: list[int] = []
+        found = Decoded()
         ways: dict[Colors, list[int]] = {}
         ranges: dict[int, tuple[int, int]] = {}
         memory = buffer.data
         for number, (_, nbytes, place) in enumerate(self.placed[part].tolist(), part.start):
             colors = self._streams.colors(memory[place : place + nbytes])
             if colors is None:
-                left.append(number)
+                found.unsuited.append(number)
             else:
                 ways.setdefault(colors, []).append(number)
                 ranges[number] = self._whole(memory, place, nbytes)
         for colors, numbers in ways.items():
             streams = [buffer[slice(*ranges[number])] for number in numbers]
             done = decoder.decode(streams, [views[i] for i in numbers], colors, stream)
-            left += [number for number, ok in zip(numbers, done, strict=True) if not ok]
-        return left
+            found.refused += [number for number, ok in zip(numbers, done, strict=True) if not ok]
+            found.done += sum(done)
+        return found
 
     def _whole(self, memory: memoryview, place: int, nbytes: int) -> tuple[int, int]:
         """Make a tile a whole stream: what goes before it is written over its start."""

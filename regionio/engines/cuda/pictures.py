@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import wait
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ __all__ = ["Jpeg2000Chunk", "JpegChunk", "decode_left"]
 
 THREAD_TILES, ENGINE_TILES = 16, 128
 """Tiles that a thread, and a call of the hardware engine, take at a time."""
+
+ENGINE, WAVELETS = ("HW_GPU_ONLY",), ("GPU_ONLY", "HYBRID_CPU_GPU")
+"""nvImageCodec's names for what decodes JPEG, and JPEG 2000."""
 
 LEAST_ENGINE_TILES = 64
 """Fewer are not worth a call of the engine."""
@@ -51,14 +55,14 @@ class Jpeg2000Chunk(TileChunk):
     def bring(self, context: Context) -> None:
         tiles = self._tiles
         self.lease = context.slabs.take(tiles.slots.total)
-        kinds = "GPU_ONLY", "HYBRID_CPU_GPU"
-        decoder = context.decoder(lambda: BatchDecoder(context.number, kinds))
-        views, every = tiles.views(self.lease.slab), slice(0, len(tiles.placed))
+        decoder = context.decoder(lambda: BatchDecoder(context.number, WAVELETS))
+        every = slice(0, len(tiles.placed))
+        views = tiles.views(self.lease.slab, context.idle_stream)
         left = tiles.decode(every, self._bytes, views, decoder, context.decode_stream)
         del self._bytes
-        decode_left(context, self, tiles.slots, left)
+        decode_left(context, self, tiles.slots, left.refused + left.unsuited)
 
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> NDArray[Any]:
         address = int(self.lease.slab.memory.data.ptr)
         return self.scattered(self._tiles.slots.members, self._tiles.slots.rows(address))
 
@@ -97,7 +101,7 @@ class JpegChunk(TileChunk):
         count = len(self._by_gpu.placed)
         is_for_engine = context.engine.is_there and count >= LEAST_ENGINE_TILES
         if is_for_engine or (context.engine.is_there and self.tasks.most == 0):
-            self._views = self._by_gpu.views(self.lease.slab)
+            self._views = self._by_gpu.views(self.lease.slab, context.idle_stream)
             for _ in range(min(ENGINE_CALLS, -(-count // ENGINE_TILES))):
                 self.futures.append(context.engine.run(self._decode_by_engine, context))
         threads = self.tasks.most if self.futures else max(1, self.tasks.most)
@@ -115,17 +119,17 @@ class JpegChunk(TileChunk):
     def _decode_by_engine(self, context: Context) -> FetchCount:
         """Read and decode parts as long as there are any."""
         count, tiles = FetchCount(), self._by_gpu
-        engine = context.engine.mine(lambda: BatchDecoder(context.number, ("HW_GPU_ONLY",)))
+        engine = context.engine.mine(lambda: BatchDecoder(context.number, ENGINE))
         if self.lease.slab.busy is not None:
             engine.stream.wait_event(self.lease.slab.busy)
-        done = 0
-        while part := self._next(ENGINE_TILES):
-            count.add(read_to_places(self.group.storage, tiles.placed[part], self._bytes))
-            left = tiles.decode(part, self._bytes, self._views, engine.decoder, engine.stream)
-            done += part.stop - part.start - len(left)
-            self._left += left
-        self.events.append(engine.stream.record())
-        context.engine.note(done, len(self._left))
+        try:
+            while part := self._next(ENGINE_TILES):
+                count.add(read_to_places(self.group.storage, tiles.placed[part], self._bytes))
+                left = tiles.decode(part, self._bytes, self._views, engine.decoder, engine.stream)
+                context.engine.note(left.done, len(left.refused))
+                self._left += left.refused + left.unsuited
+        finally:
+            self.events.append(engine.stream.record())
         return count
 
     def _next(self, most: int) -> slice | None:
@@ -156,7 +160,7 @@ class JpegChunk(TileChunk):
         del self._bytes, self._pixels  # a chunk may be kept for long
         decode_left(context, self, self._by_gpu.slots, self._left)
 
-    def rows(self) -> NDArray[np.int64]:
+    def rows(self) -> NDArray[Any]:
         address = int(self.lease.slab.memory.data.ptr)
         return self.scattered(self._by_gpu.slots.members, self._by_gpu.slots.rows(address))
 
@@ -192,7 +196,15 @@ def decode_left(context: Context, chunk: TileChunk, slots: Slots, left: list[int
     by_cpu = CpuTiles(chunk, [slots.members[number] for number in left], None, samples, dtype)
     pixels = np.zeros(by_cpu.total, dtype=np.uint8)
     parts = [slice(number, number + 1) for number in range(len(left))]
-    wait([chunk.tasks.run(by_cpu.decode, part, pixels) for part in parts])
+    done = [chunk.tasks.run(by_cpu.decode, part, pixels) for part in parts]
+    wait(done)
+    for number, future in zip(left, done, strict=True):
+        try:
+            chunk.count(future.result())
+        except Exception as error:  # noqa: BLE001  of this tile only
+            chunk.fail(slots.members[number], error)
+    for event in (context.decode_stream.record(), *chunk.events):  # they may write there still
+        context.copy_stream.wait_event(event)
     memory = chunk.lease.slab.memory
     places = zip(left, by_cpu.place.tolist(), by_cpu.nbytes.tolist(), strict=True)
     for number, place, nbytes in places:

@@ -62,6 +62,7 @@ class KvikioChunk(RawChunk):
     def __init__(self, plan: ChunkPlan, file: DeviceFile) -> None:
         super().__init__(plan)
         self._file = file
+        self._reads: list[Any] = []
 
     def start(self, context: Context) -> None:
         self._runs = runs_of(self.ranges, self.group.storage.identity.size)
@@ -71,7 +72,7 @@ class KvikioChunk(RawChunk):
         if slab.busy is not None:
             slab.busy.synchronize()  # KvikIO knows of no stream
         self._address = int(slab.memory.data.ptr)
-        self._reads = self._file.start(self._runs, slab.memory)
+        self._file.start(self._runs, slab.memory, self._reads)
 
     def bring(self, context: Context) -> None:
         count = self._file.finish(self._runs, self._reads)
@@ -81,8 +82,8 @@ class KvikioChunk(RawChunk):
         self.stats.bytes_kvikio += count.bytes_read
         self.stats.bytes_cufile += count.bytes_cufile
 
-    def abandon(self) -> None:
-        super().abandon()
+    def abandon(self, context: Context) -> None:
+        super().abandon(context)
         self._file.settle(self._reads)
 
 

@@ -43,6 +43,7 @@ from regionio.engines.cuda.nvimagecodec import nvimagecodec
 from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
 from regionio.engines.cuda.streams import Context
+from regionio.engines.group import TileGroup
 from regionio.storage import FetchCount
 from regionio.storage.kvikio import kvikio
 from regionio.values import TileConversion
@@ -69,8 +70,8 @@ def chunk_of(
     group = plan.group
     if convert is not None:
         return CpuChunk(plan, convert=convert, samples=index.samples, dtype=index.dtype)
-    if group.by_rows and _is_plain(group.encoding):
-        if kvikio() is not None and is_for_kvikio(group.ranges()):
+    if group.by_rows and _is_plain(group.encoding) and _are_whole(group):
+        if _is_for_kvikio(group):
             return KvikioChunk(plan, context.device_file(group.storage.identity, plan.tasks.most))
         return RawChunk(plan)
     packed = byte_streams(group.encoding)
@@ -83,12 +84,28 @@ def chunk_of(
     return CpuChunk(plan, samples=group.encoding.samples, dtype=group.dtype)
 
 
+def _is_for_kvikio(group: TileGroup) -> bool:
+    """Return whether KvikIO is there, and reads a group's tiles sooner than `preadv` does."""
+    if kvikio() is None or not is_for_kvikio(group.ranges()):
+        return False
+    return group.storage.ranges(np.zeros((0, 2), np.int64)) is not None  # a file, and no memory
+
+
+def _are_whole(group: TileGroup) -> bool:
+    """Return whether no tile has fewer bytes than its rows need; the CPU knows what that means."""
+    _, columns, samples = group.tile_shape
+    row_bytes = columns * samples * group.dtype.itemsize
+    nbytes = group.ranges()[:, 1]
+    return bool((nbytes >= np.array(group.rows, dtype=np.int64) * row_bytes).all())
+
+
 def _is_plain(encoding: Encoding) -> bool:
     """Return whether samples stand in whole bytes, which the kernel that composes can take."""
     dtype = np.dtype(encoding.dtype)
     whole: Any = encoding.bits == 8 * dtype.itemsize
     return (
         bool(whole)
+        and encoding.has_options("used_bits")
         and dtype.kind in "uif"
         and encoding.predictor == 1
         and not encoding.reverse_bits
@@ -105,8 +122,11 @@ def _is_for_gpu(context: Context, plan: ChunkPlan, streams: GpuStreams) -> bool:
             return False
     elif not context.engine.is_there:
         return False
-    [(_, first)] = group.fetch([0], FetchCount())
-    return isinstance(first, memoryview) and streams.colors(first) is not None
+    if group.encoding not in plan.suits:  # decided by the first tile that is seen
+        [(_, first)] = group.fetch([0], FetchCount())
+        takes = isinstance(first, memoryview) and streams.colors(first) is not None
+        plan.suits[group.encoding] = takes
+    return plan.suits[group.encoding]
 
 
 def gpu_decodes_sooner(nbytes: NDArray[np.int64], samples: int, threads: int) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,14 +52,17 @@ class Lease:
         self._pool = pool
 
     def __del__(self) -> None:
-        self._pool.give_back(self.slab)
+        if not sys.is_finalizing():
+            self._pool.give_back(self.slab)
 
 
 class SlabPool:
-    """The slabs of a GPU; its thread alone takes them, and any thread may let go of them.
+    """The slabs of a GPU.
 
     It holds all of them, those in use, too: what Python's collector of cycles finds unreachable
-    together with a slab would be finalised, its event above all, before the slab comes back.
+    together with a slab would be finalised, its event above all, before the slab comes back. Besides
+    the streams, the threads of the JPEG engine and KvikIO write slabs; they wait for `Slab.busy`
+    themselves.
 
     Parameters
     ----------
@@ -74,9 +79,16 @@ class SlabPool:
         self._most_idle = most_idle
         self._streams = streams
         self._slabs: list[Slab] = []
+        self._lock = threading.RLock()  # the collector may give one back while one is taken
 
     def take(self, nbytes: int) -> Lease:
         """Return a slab of at least so many bytes, which the streams write when it is free."""
+        with self._lock:
+            slab = self._chosen(nbytes)
+        self._wait_for(slab)
+        return Lease(slab, self)
+
+    def _chosen(self, nbytes: int) -> Slab:
         idle = [slab for slab in self._slabs if slab.is_idle]
         fitting = [slab for slab in idle if len(slab.memory) >= nbytes]
         if fitting:
@@ -86,15 +98,15 @@ class SlabPool:
                 self._drop(small)
             slab = self._new(nbytes + nbytes // 8)
         slab.is_idle = False
-        self._wait_for(slab)
-        return Lease(slab, self)
+        return slab
 
     def give_back(self, slab: Slab) -> None:
         """Keep a slab for later, or let CuPy's allocator have its memory."""
-        slab.is_idle = True
-        idle = [len(other.memory) for other in tuple(self._slabs) if other.is_idle]
-        if sum(idle) > self._most_idle:
-            self._drop(slab)
+        with self._lock:
+            slab.is_idle = True
+            idle = [len(other.memory) for other in self._slabs if other.is_idle]
+            if sum(idle) > self._most_idle:
+                self._drop(slab)
 
     def close(self) -> None:
         """Let go of all."""
@@ -104,6 +116,8 @@ class SlabPool:
         size = -(-nbytes // ROUNDING_BYTES) * ROUNDING_BYTES
         with self._streams[0]:
             slab = Slab(self._cupy.empty(size, self._cupy.uint8))
+            # others than these streams write it, too, and who had the memory may not be done with it
+            slab.busy = self._streams[0].record()
         self._slabs.append(slab)
         return slab
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import queue
 import threading
@@ -10,9 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
+from regionio._errors import DeviceError
+from regionio.engines.cuda.budget import HeldBudget
 from regionio.engines.cuda.device import opened_device
 from regionio.engines.cuda.engine import Engine
-from regionio.engines.cuda.memory import PinnedBuffer
+from regionio.engines.cuda.memory import PinnedBuffer, Retired
 from regionio.engines.cuda.slabs import SlabPool
 from regionio.storage import FileIdentity
 from regionio.storage.kvikio import DeviceFile
@@ -28,7 +33,7 @@ MOST_FILES = 64
 """Files that KvikIO has open."""
 
 SHARES, LEAST_SHARE_BYTES, MOST_SHARE_BYTES = 64, 2**28, 2**30
-"""Tiles of a chunk, and those that a loader keeps, take at most this part of the GPU's memory."""
+"""Tiles of a chunk take at most this part of the GPU's memory; those that all loaders keep, another."""
 
 
 class Context:
@@ -43,6 +48,8 @@ class Context:
     ----------
     decode_stream, copy_stream
         By which tiles are decoded, and copied.
+    idle_stream
+        On which nothing is ever done.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
@@ -54,6 +61,7 @@ class Context:
         self.cupy = opened_device(number)
         with self.cupy.cuda.Device(number):
             self.decode_stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.idle_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copy_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
         self._decoder: Any = None
@@ -64,7 +72,10 @@ class Context:
             _, total = self.cupy.cuda.runtime.memGetInfo()
         share = min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
         self.share_bytes = share
-        self.slabs = SlabPool(self.cupy, (self.decode_stream, self.copy_stream), share)
+        streams = self.decode_stream, self.copy_stream
+        self.slabs = SlabPool(self.cupy, streams, most_idle=3 * share)
+        self.held = HeldBudget(share)
+        self.retired = Retired(self.compose_stream, share)
         self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
         self._next = 0
 
@@ -102,6 +113,7 @@ class Context:
             file.close()
         self._files.clear()
         self.slabs.close()
+        self.retired.clear()
         self._ring.clear()
 
 
@@ -124,8 +136,8 @@ class Chunk(Protocol):
         """Return whether `finish` has nothing to wait for."""
         ...
 
-    def abandon(self) -> None:
-        """Wait for the threads, so that what they write to can be used again."""
+    def abandon(self, context: Context) -> None:
+        """Wait until nothing is read or written for it any more, whatever came of it."""
         ...
 
 
@@ -153,6 +165,7 @@ class DeviceThread:
     def __init__(self, number: int) -> None:
         opened_device(number)  # what is wrong is told to the caller
         self.number = number
+        self._process = os.getpid()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._wake = threading.Event()
         self.context = Context(number)
@@ -167,8 +180,28 @@ class DeviceThread:
         with cupy.cuda.Device(self.number):
             return cupy.cuda.get_current_stream().record()
 
+    def uploaded(self, array: NDArray[Any]) -> Any:
+        """Return an array on the GPU, by the stream that is current in the caller's thread."""
+        cupy = opened_device(self.number)
+        with cupy.cuda.Device(self.number):
+            return cupy.asarray(array)
+
+    def check_process(self) -> None:
+        """Raise in a process that was forked from the one that this thread is in.
+
+        Raises
+        ------
+        DeviceError
+            It is another.
+        """
+        if os.getpid() != self._process:
+            opened_device(self.number)  # says so
+            msg = "a loader of a GPU can't be read on in a forked process: make a new one there"
+            raise DeviceError(msg)
+
     def submit(self, job: Job) -> None:
         """Have a job done after those that wait."""
+        self.check_process()
         self._jobs.put(job)
         self._wake.set()
 
@@ -215,11 +248,13 @@ class _Pipeline:
             if id(job) not in self._failed:
                 self._try(job, lambda: job.done(self._context, None))
             self._failed.discard(id(job))
-        elif id(job) in self._failed:
-            chunk.abandon()
-        else:
-            self._try(job, lambda: chunk.finish(self._context))
+        elif id(job) in self._failed or not self._try(job, lambda: chunk.finish(self._context)):
+            self._abandon(chunk)
         return True
+
+    def _abandon(self, chunk: Chunk) -> None:
+        with contextlib.suppress(Exception):  # the GPU may be lost; who waits has been told
+            chunk.abandon(self._context)
 
     def _start_while_waiting(self, chunk: Chunk) -> None:
         """Wait for a chunk's threads; start what can be started meanwhile."""
@@ -246,16 +281,20 @@ class _Pipeline:
                 return False
             self._current = job, job.chunks(self._context)
         job, chunks = self._current
+        begun: list[Chunk] = []
         found: list[Chunk] = []
 
         def start() -> None:
             chunk = next(chunks, None) if id(job) not in self._failed else None
             if chunk is not None:
+                begun.append(chunk)
                 chunk.start(self._context)
                 chunk.on_change(self._wake.set)
                 found.append(chunk)
 
-        self._try(job, start)
+        if not self._try(job, start):
+            for chunk in begun:
+                self._abandon(chunk)
         if not found:  # the job has no more
             self._current = None
             self._started.append((job, None))
@@ -263,12 +302,15 @@ class _Pipeline:
             self._started.append((job, found[0]))
         return True
 
-    def _try(self, job: Job, work: Any) -> None:
+    def _try(self, job: Job, work: Callable[[], None]) -> bool:
+        """Work for a job; return whether that went well."""
         try:
             work()
         except BaseException as error:  # noqa: BLE001  it is raised where the batch is waited for
             self._failed.add(id(job))
             job.done(self._context, error)
+            return False
+        return True
 
 
 _threads: dict[tuple[int, int], DeviceThread] = {}
