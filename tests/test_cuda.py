@@ -14,9 +14,9 @@ import tifffile
 import regionio
 from regionio import DeviceError
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
-from tests.tiff_files import tiff
 from tests.fake_cuda import fake_gpu
 from tests.kernels import COMPILER
+from tests.tiff_files import tiff
 
 DATA = Path(__file__).parent / "data"
 gpu = pytest.mark.gpu  # others do with what stands for a GPU

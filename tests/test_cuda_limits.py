@@ -21,8 +21,8 @@ from tests import fake_cuda
 from tests.dicom_files import ROOT, scene, shape_of, write
 from tests.fake_cuda import Cupy, fake_gpu
 from tests.kernels import COMPILER
-from tests.tiff_files import tiff
 from tests.test_cuda_ways import SIDE, equal
+from tests.tiff_files import tiff
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 
