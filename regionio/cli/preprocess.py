@@ -15,18 +15,21 @@ from regionio.preprocess import (
     CentralSlice,
     Interpolate,
     Keep,
+    LaplacianMip,
     MaxIntensity,
     Preprocessor,
     VolumeHandler,
 )
 from regionio.preprocess.compat import (
     OriginalInterpolate,
+    OriginalLaplacianMip,
     OriginalPreprocessor,
     read_frames_as_original,
     write_tiff_as_original,
 )
 from regionio.preprocess.files import find_dicom
 from regionio.preprocess.kernels import Filter
+from regionio.preprocess.laplacian import ProjectionMode
 from regionio.preprocess.padding import PaddingSide
 from regionio.preprocess.run import Task, run
 from regionio.preprocess.tiff import Compressor
@@ -41,6 +44,7 @@ class Handlers(StrEnum):
     CENTRAL_SLICE = "central-slice"
     MAX_INTENSITY = "max-intensity"
     INTERPOLATE = "interpolate"
+    LAPLACIAN_MIP = "laplacian-mip"
 
 
 def _numbers(text: str | None, option: str, counts: set[int], *, whole: bool) -> Any:
@@ -121,6 +125,16 @@ def preprocess(
     target_frames: Annotated[
         int, typer.Option("--target-frames", "-t", min=1, help="Frames that interpolate gives.")
     ] = 32,
+    mip_weight: Annotated[
+        float,
+        typer.Option(min=0, help="Of the maximum's details in laplacian-mip."),
+    ] = 1.5,
+    skip_frames: Annotated[
+        int, typer.Option(min=0, help="Frames at either end that laplacian-mip leaves out.")
+    ] = 5,
+    projection_mode: Annotated[
+        ProjectionMode, typer.Option(help="What laplacian-mip adds the details to.")
+    ] = "parallel-beam",
     window: Annotated[
         str | None,
         typer.Option("--window", "-w", metavar="C,W", help="Window instead of the files' own."),
@@ -145,14 +159,17 @@ def preprocess(
     volume are cropped alike. Results that are there are skipped, so that an interrupted run can be
     resumed. What fails is told, and the rest goes on; then the exit code is 1.
     """
-    handlers: dict[Handlers, VolumeHandler] = {
-        Handlers.KEEP: Keep(),
-        Handlers.CENTRAL_SLICE: CentralSlice(),
-        Handlers.MAX_INTENSITY: MaxIntensity(),
-        Handlers.INTERPOLATE: (OriginalInterpolate if compat else Interpolate)(target_frames),
-    }
     make = OriginalPreprocessor if compat else Preprocessor
+    make_fewer = OriginalInterpolate if compat else Interpolate
+    make_mip = OriginalLaplacianMip if compat else LaplacianMip
     with checked_arguments():
+        handlers: dict[Handlers, VolumeHandler] = {
+            Handlers.KEEP: Keep(),
+            Handlers.CENTRAL_SLICE: CentralSlice(),
+            Handlers.MAX_INTENSITY: MaxIntensity(),
+            Handlers.INTERPOLATE: make_fewer(target_frames),
+            Handlers.LAPLACIAN_MIP: make_mip(mip_weight, skip_frames, projection_mode),
+        }
         steps = make(
             crop=crop,
             crop_max=crop_max,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
 from regionio.preprocess.crop import Box
+from regionio.preprocess.laplacian import LaplacianMip
 from regionio.preprocess.transform import Padding, Transform
 from regionio.preprocess.volumes import (
     CentralSlice,
@@ -30,6 +31,7 @@ __all__ = [
     "Frames",
     "Interpolate",
     "Keep",
+    "LaplacianMip",
     "MaxIntensity",
     "Padding",
     "Preprocessed",

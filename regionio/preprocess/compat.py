@@ -19,6 +19,7 @@ import regionio
 from regionio import UnsupportedFormatError
 from regionio._transform import GrayTransform, Window
 from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
+from regionio.preprocess.laplacian import LaplacianMip
 from regionio.preprocess.levels import spread, windowed_down
 from regionio.preprocess.source import SourceFrames, index_of, read_frames
 from regionio.preprocess.tiff import ORIGINAL_SOFTWARE, Compressor, Provenance, write_pages
@@ -26,6 +27,7 @@ from regionio.preprocess.volumes import VolumeHandler, interpolated
 
 __all__ = [
     "OriginalInterpolate",
+    "OriginalLaplacianMip",
     "OriginalPreprocessor",
     "read_frames_as_original",
     "write_tiff_as_original",
@@ -57,6 +59,17 @@ class OriginalInterpolate:
     def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return frames in between."""
         return interpolated(frames, self.target_frames, rounded=False)
+
+
+@dataclass(frozen=True)
+class OriginalLaplacianMip(LaplacianMip):
+    """A mammogram of frames, in coarse steps of difference, rounded down."""
+
+    range_steps: int | None = 2048
+
+    def _whole(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole: NDArray[np.float32] = np.floor(levels)
+        return whole
 
 
 class OriginalPreprocessor(Preprocessor):

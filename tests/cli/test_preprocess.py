@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
 from regionio.cli.app import app
+from regionio.preprocess import LaplacianMip
+from regionio.preprocess.compat import OriginalLaplacianMip, read_frames_as_original
+from regionio.preprocess.source import read_frames
 from tests.preprocess.test_tiff import volume
 
 runner = CliRunner()
@@ -67,6 +71,21 @@ def test_one_file(study: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "was not made by this" in errors
     assert (tmp_path / "other.tiff").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("compat", [(), ("--compat",)])
+def test_a_mammogram_of_frames(study: Path, tmp_path: Path, compat: tuple[str, ...]) -> None:
+    out = tmp_path / "mip.tiff"
+    options = ("-v", "laplacian-mip", "--skip-frames", "1", "--mip-weight", "0.5", *compat)
+    assert run(study / "0.dcm", out, *options)[0] == 0
+    make = OriginalLaplacianMip if compat else LaplacianMip
+    read = read_frames_as_original if compat else read_frames
+    handler = make(0.5, 1)
+    [expected] = handler(read(study / "0.dcm", handler).frames.pixels)
+    np.testing.assert_array_equal(tifffile.imread(out), expected[..., 0])
+    code, _, errors = run(study / "0.dcm", tmp_path / "none.tiff", "-v", "laplacian-mip")
+    assert code == 1
+    assert "of 5 frames, none is left" in errors
 
 
 WRONG = {
