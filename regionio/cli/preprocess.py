@@ -27,7 +27,7 @@ from regionio.preprocess.compat import (
     read_frames_as_original,
     write_tiff_as_original,
 )
-from regionio.preprocess.files import find_dicom
+from regionio.preprocess.files import Source, by_series, find_dicom
 from regionio.preprocess.kernels import Filter
 from regionio.preprocess.laplacian import ProjectionMode
 from regionio.preprocess.padding import PaddingSide
@@ -142,6 +142,12 @@ def preprocess(
     threads: Annotated[
         int | None, typer.Option("--threads", "-j", min=1, help="Default: one a CPU.")
     ] = None,
+    series: Annotated[
+        bool,
+        typer.Option(
+            "--series", help="Slices of one series are one volume, cropped alike: series.tiff."
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
     compat: Annotated[
         bool,
@@ -186,10 +192,10 @@ def preprocess(
     task = Task(steps, compressor, levels)
     if compat:
         task = Task(steps, compressor, levels, read_frames_as_original, write_tiff_as_original)
-    files = _sources(source, output)
+    sources = _sources(source, output, together=series)
     done = skipped = failed = 0
-    with progress_bar("preprocessing", len(files), "files") as advance:
-        for outcome in run(files, output, task, threads=threads, overwrite=overwrite):
+    with progress_bar("preprocessing", len(sources), "files") as advance:
+        for outcome in run(sources, output, task, threads=threads, overwrite=overwrite):
             advance(1)
             done += outcome.state == "done"
             skipped += outcome.state == "skipped"
@@ -198,13 +204,13 @@ def preprocess(
                 typer.echo(f"regionio: {one_line(outcome.error, str(outcome.source))}", err=True)
                 if strict:
                     break
-    typer.echo(f"{done} done, {skipped} skipped, {failed} failed, of {len(files)}")
+    typer.echo(f"{done} done, {skipped} skipped, {failed} failed, of {len(sources)}")
     if failed:
         raise typer.Exit(1)
 
 
-def _sources(source: Path, output: Path) -> list[Path]:
-    """Return the files that are meant, once it is known that results have a place."""
+def _sources(source: Path, output: Path, *, together: bool) -> list[Source]:
+    """Return the files, or series, that are meant, once it is known that results have a place."""
     try:
         files = find_dicom(source)
     except FileNotFoundError as error:
@@ -214,10 +220,11 @@ def _sources(source: Path, output: Path) -> list[Path]:
     if not files:
         msg = f"{str(source)!r} holds no DICOM file"
         raise typer.BadParameter(msg, param_hint="SOURCE")
-    if len(files) > 1 and not output.is_dir():
-        msg = f"{str(output)!r} has to be a folder that is there, for {len(files)} files"
+    sources = list(by_series(files)) if together else [Source((file,)) for file in files]
+    if len(sources) > 1 and not output.is_dir():
+        msg = f"{str(output)!r} has to be a folder that is there, for {len(sources)} files"
         raise typer.BadParameter(msg, param_hint="OUTPUT")
     if not output.is_dir() and not output.parent.is_dir():
         msg = f"there is no folder {str(output.parent)!r}"
         raise typer.BadParameter(msg, param_hint="OUTPUT")
-    return files
+    return sources

@@ -21,7 +21,7 @@ from regionio._transform import GrayTransform, Window
 from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
 from regionio.preprocess.laplacian import LaplacianMip
 from regionio.preprocess.levels import spread, windowed_down
-from regionio.preprocess.source import SourceFrames, index_of, read_frames
+from regionio.preprocess.source import PathOrPaths, SourceFrames, index_of, read_frames
 from regionio.preprocess.tiff import ORIGINAL_SOFTWARE, Compressor, Provenance, write_pages
 from regionio.preprocess.volumes import VolumeHandler, interpolated
 
@@ -80,19 +80,19 @@ class OriginalPreprocessor(Preprocessor):
 
 
 def read_frames_as_original(
-    path: str | os.PathLike[str],
+    files: PathOrPaths,
     handler: VolumeHandler,
     window: tuple[float, float] | None = None,
     num_workers: int | None = None,
 ) -> SourceFrames:
     """Read frames with levels that are rounded down; parameters as of `read_frames`."""
-    found = read_frames(path, handler, window, num_workers)
+    found = read_frames(files, handler, window, num_workers)
     if found.origin.window is None:  # colours
         return found
-    name, bits = found.origin.path, found.origin.bits
-    with regionio.open([name], values="display") as shown:
+    names, bits = list(found.origin.paths), found.origin.bits
+    with regionio.open(names, values="display") as shown:
         transforms = index_of(shown).transforms
-    with regionio.open([name], values="modality") as image:
+    with regionio.open(names, values="modality") as image:
         everything = np.asarray(image.read_region(t=slice(None)) if "T" in image.dims
                                 else image.read_region(num_workers=num_workers))  # fmt: skip
     count = found.origin.frame_count

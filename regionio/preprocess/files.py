@@ -7,14 +7,36 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from regionio._errors import RegionIOError
+from regionio.formats.dicom.siblings import read_instance
 from regionio.formats.dicom.signature import is_dicom
 from regionio.preprocess.source import Origin
 
-__all__ = ["by_inode", "find_dicom", "result_path"]
+__all__ = ["Source", "by_inode", "by_series", "find_dicom", "result_path", "result_stem"]
 
 EXTENSIONS = {".dcm", ".dicom"}
 SIGNATURE_BYTES = 256
 UNNAMED_SERIES = "series"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that one result is made of.
+
+    Parameters
+    ----------
+    files
+        A file, or the slices of a series.
+    """
+
+    files: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file; of several, the folder that holds them."""
+        if len(self.files) == 1:
+            return self.files[0]
+        return Path(os.path.commonpath([file.parent for file in self.files]))
 
 
 def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
@@ -40,6 +62,32 @@ def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
         lines = path.read_text(encoding="utf-8").splitlines()
         return by_inode(path.parent / line.strip() for line in lines if line.strip())
     return [path]
+
+
+def by_series(files: Iterable[Path]) -> Iterator[Source]:
+    """Yield the slices of each series together, and all other files one by one.
+
+    Slices are files of one frame of CT, MR and the like, or that say where in a patient they lie;
+    single mammograms are none.
+
+    Parameters
+    ----------
+    files
+        DICOM files; what cannot be read is one by one, too, and is reported when it is preprocessed.
+    """
+    together: dict[tuple[str, str], list[Path]] = {}
+    for file in files:
+        try:
+            instance = read_instance(os.path.abspath(file))
+            is_slice = instance.is_slice and bool(instance.series)
+        except (RegionIOError, OSError):
+            is_slice = False
+        if is_slice:
+            key = (instance.text("StudyInstanceUID"), instance.series)
+            together.setdefault(key, []).append(file)
+        else:
+            yield Source((file,))
+    yield from (Source(tuple(slices)) for slices in together.values())
 
 
 def by_inode(paths: Iterable[Path]) -> list[Path]:
@@ -80,24 +128,25 @@ def _looks_like_dicom(path: Path) -> bool:
         return True  # it is reported when it is read
 
 
-@dataclass(frozen=True)
-class _Names:
-    study: str
-    series: str
-    instance: str
-
-
 def result_path(output: Path, origin: Origin) -> Path:
-    """Return where a file's result goes in a folder: ``{study}/{series}/{instance}.tiff``.
+    """Return where a result goes in a folder: ``{study}/{series}/{instance}.tiff``.
+
+    That of a whole series is ``{study}/{series}/series.tiff``.
 
     Raises
     ------
     ValueError
-        The file has no UIDs that could be names.
+        There are no UIDs that could be names.
     """
-    names = _Names(origin.study, origin.series or UNNAMED_SERIES, origin.instance)
-    for name in (names.study, names.series, names.instance):
+    names = (origin.study, origin.series or UNNAMED_SERIES, result_stem(origin))
+    for name in names:
         if not name or name.strip(".") == "" or "/" in name or "\\" in name or "\0" in name:
-            msg = f"{origin.path!r} has no UIDs to name its result by: give a file as output"
+            msg = f"{origin.paths[0]!r} has no UIDs to name its result by: give a file as output"
             raise ValueError(msg)
-    return output / names.study / names.series / f"{names.instance}.tiff"
+    study, series, stem = names
+    return output / study / series / f"{stem}.tiff"
+
+
+def result_stem(origin: Origin) -> str:
+    """Return the last part of a result's name: a SOPInstanceUID, or ``series``."""
+    return origin.instances[0] if len(origin.instances) == 1 else UNNAMED_SERIES

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import RegionIOError
 from regionio._workers import default_num_workers
+from regionio.preprocess.files import result_stem
 from regionio.preprocess.tiff import provenance_in
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _described(path: Path, home: Path) -> dict[str, Any]:
         more: tuple[str | None, str | None, str | None] = (None, None, None)
         try:
             origin = provenance_in(page.description, str(path)).origin
-            uids = (origin.study, origin.series, origin.instance)
-            more = origin.laterality, origin.view, origin.path
+            uids = (origin.study, origin.series, result_stem(origin))
+            more = origin.laterality, origin.view, origin.paths[0]
         except RegionIOError:  # of somebody else's: names of folders have to do
             uids = (path.parent.parent.name, path.parent.name, path.stem)
     laterality, view, source = more

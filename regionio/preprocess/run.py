@@ -16,8 +16,8 @@ import regionio
 from regionio import RegionIOError
 from regionio._workers import default_num_workers
 from regionio.preprocess.chain import Preprocessed, Preprocessor
-from regionio.preprocess.files import result_path
-from regionio.preprocess.source import Origin, SourceFrames, read_frames
+from regionio.preprocess.files import Source, result_path
+from regionio.preprocess.source import Origin, SourceFrames, instance_uids, read_frames
 from regionio.preprocess.tiff import (
     Compressor,
     Provenance,
@@ -54,12 +54,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """What became of one file or series.
 
     Parameters
     ----------
     source
-        The file.
+        The file; of a series, the folder that holds its slices.
     state
         ``"done"``; ``"skipped"``: its result was there; ``"failed"``.
     result
@@ -75,7 +75,7 @@ class Outcome:
 
 
 def run(
-    sources: Iterable[Path],
+    sources: Iterable[Path | Source],
     output: Path,
     task: Task,
     *,
@@ -91,10 +91,9 @@ def run(
     Parameters
     ----------
     sources
-        DICOM files.
+        DICOM files, or series as `by_series` finds them.
     output
-        A folder, in which results get ``{study}/{series}/{instance}.tiff``; or a file, for one
-        source.
+        A folder, in which results get names as of `result_path`; or a file, for one source.
     task
         What to do.
     threads
@@ -105,36 +104,36 @@ def run(
     Yields
     ------
     Outcome
-        Of each file, in the order in which they are done.
+        Of each file or series, in the order in which they are done.
     """
-    files = list(sources)
+    every = [one if isinstance(one, Source) else Source((one,)) for one in sources]
     count = default_num_workers() if threads is None else max(1, threads)
-    at_once = max(1, min(count, len(files)))
+    at_once = max(1, min(count, len(every)))
     each = max(1, count // at_once)
 
-    owners: dict[Path, Path] = {}
+    owners: dict[Path, Source] = {}
 
-    def one(source: Path) -> Outcome:
+    def one(source: Source) -> Outcome:
         try:
             return _preprocess(source, output, task, each, owners, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the others go on
-            return Outcome(source, "failed", error=error)
+            return Outcome(source.path, "failed", error=error)
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="regionio preprocess") as pool:
-        yield from _as_done(pool, one, files, 2 * at_once)
+        yield from _as_done(pool, one, every, 2 * at_once)
 
 
 def _as_done(
-    pool: ThreadPoolExecutor, work: Callable[[Path], Outcome], files: list[Path], most: int
+    pool: ThreadPoolExecutor, work: Callable[[Source], Outcome], sources: list[Source], most: int
 ) -> Iterator[Outcome]:
-    """Yield outcomes as they come; no more than so many files wait in the pool."""
-    waiting = iter(files)
-    running: set[Future[Outcome]] = {pool.submit(work, file) for file in islice(waiting, most)}
+    """Yield outcomes as they come; no more than so many wait in the pool."""
+    waiting = iter(sources)
+    running: set[Future[Outcome]] = {pool.submit(work, one) for one in islice(waiting, most)}
     try:
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                running.update(pool.submit(work, file) for file in islice(waiting, 1))
+                running.update(pool.submit(work, one) for one in islice(waiting, 1))
                 yield future.result()
     finally:
         for future in running:
@@ -142,34 +141,36 @@ def _as_done(
 
 
 def _preprocess(
-    source: Path,
+    source: Source,
     output: Path,
     task: Task,
     num_workers: int,
-    owners: dict[Path, Path],
+    owners: dict[Path, Source],
     *,
     overwrite: bool,
 ) -> Outcome:
-    """Preprocess one file; `owners` are the sources of results of this run."""
+    """Preprocess one source; `owners` are the sources of results of this run."""
     is_folder = output.is_dir()
     result = result_path(output, _named(source)) if is_folder else output
     owner = owners.setdefault(result, source)
     if owner != source:
-        msg = f"{str(source)!r}: it has the UIDs of {str(owner)!r}, of which its result was made"
+        msg = f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was made"
         raise FileExistsError(msg)
     if result.exists() and not overwrite:
         _check_made_of(result, source)
-        return Outcome(source, "skipped", result)
-    found = task.read(source, task.steps.volume_handler, task.window, num_workers)
+        return Outcome(source.path, "skipped", result)
+    found = task.read(source.files, task.steps.volume_handler, task.window, num_workers)
     made = task.steps.process(found.frames)
     provenance = Provenance.of(found.origin, task.steps, made.transform)
     result.parent.mkdir(parents=True, exist_ok=True)
     task.write(result, made, provenance, task.compressor)
-    return Outcome(source, "done", result)
+    return Outcome(source.path, "done", result)
 
 
-def _check_made_of(result: Path, source: Path) -> None:
-    """Raise where a result that is there was made of another file: of two files with the same UIDs.
+def _check_made_of(result: Path, source: Source) -> None:
+    """Raise where a result that is there was made of other files.
+
+    These are files with the same UIDs, or a series that was not whole.
 
     Raises
     ------
@@ -179,20 +180,27 @@ def _check_made_of(result: Path, source: Path) -> None:
     try:
         if is_as_original(result):
             return
-        other = provenance_of(result).origin.path
+        origin = provenance_of(result).origin
+        others, instances = set(origin.paths), set(origin.instances)
     except (RegionIOError, OSError, tifffile.TiffFileError):
-        other = ""
-    if other != os.path.abspath(source):
-        made_of = f"was made of {other!r}" if other else "is there and was not made by this"
-        msg = f"{str(source)!r}: its result {str(result)!r} {made_of}"
+        others, instances = set(), set()
+    files = {os.path.abspath(file) for file in source.files}
+    copies = files - others  # are left out
+    if not (others and others <= files and instances.issuperset(instance_uids(copies))):
+        made_of = f"was made of {min(others)!r}" if others else "is there and was not made by this"
+        if len(others) > 1:
+            made_of += f" and {len(others) - 1} more"
+        msg = f"{str(source.path)!r}: its result {str(result)!r} {made_of}"
         raise FileExistsError(msg)
 
 
-def _named(source: Path) -> Origin:
-    """Return a file's UIDs, of which its result's name is made."""
-    with regionio.open([os.fspath(source)], values="stored") as image:
+def _named(source: Source) -> Origin:
+    """Return a source's UIDs, of which its result's name is made."""
+    first = os.fspath(source.files[0])
+    with regionio.open([first], values="stored") as image:
         dicom = image.metadata.get("dicom", {})
     study, series, instance = (
         str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
     )
-    return Origin(str(source), study, series, instance, (), 0, None, 0)
+    instances = (instance,) * len(source.files)  # of a series, only how many counts
+    return Origin((first,), study, series, instances, (), 0, None, 0)

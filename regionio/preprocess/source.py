@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 import regionio
 from regionio import Image, UnsupportedFormatError
@@ -17,9 +19,10 @@ from regionio.preprocess.levels import bits_of, has_window, spread
 from regionio.preprocess.orientation import is_upside_down
 from regionio.preprocess.volumes import VolumeHandler
 
-__all__ = ["Origin", "SourceFrames", "index_of", "read_frames"]
+__all__ = ["Origin", "PathOrPaths", "SourceFrames", "index_of", "instance_uids", "read_frames"]
 
 AXES = "XYZ"
+PathOrPaths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,16 @@ class Origin:
 
     Parameters
     ----------
-    path
-        The file.
-    study, series, instance
-        Its UIDs; empty where it has none.
+    paths
+        The file; or the slices of a series, in the order of their numbers.
+    study, series
+        UIDs; empty where there are none.
+    instances
+        SOPInstanceUID of each file.
     frames
-        Numbers of the frames that were read, as the file counts them from 0.
+        Numbers of the frames that were read, counted from 0 over all files.
     frame_count
-        How many it has.
+        How many there are.
     window
         ``"file"``: its own window or table; ``"range"``: from the darkest value of all frames that
         were read to the brightest; (center, width): the caller's; None: colours.
@@ -45,10 +50,10 @@ class Origin:
         Side (L, R) and view (CC, MLO …) of a mammogram or a tomosynthesis, else None.
     """
 
-    path: str
+    paths: tuple[str, ...]
     study: str
     series: str
-    instance: str
+    instances: tuple[str, ...]
     frames: tuple[int, ...]
     frame_count: int
     window: Literal["file", "range"] | tuple[float, float] | None
@@ -74,17 +79,17 @@ class SourceFrames:
 
 
 def read_frames(
-    path: str | os.PathLike[str],
+    files: PathOrPaths,
     handler: VolumeHandler,
     window: tuple[float, float] | None = None,
     num_workers: int | None = None,
 ) -> SourceFrames:
-    """Read those frames of a file that a volume handler wants; no others are decoded.
+    """Read those frames of a file or a series that a volume handler wants; no others are decoded.
 
     Parameters
     ----------
-    path
-        A DICOM file.
+    files
+        A DICOM file, or the slices of one series.
     handler
         Says which frames.
     window
@@ -95,11 +100,12 @@ def read_frames(
     Raises
     ------
     UnsupportedFormatError
-        It is no DICOM, or a whole slide.
+        It is no DICOM, or a whole slide; or files are of several series.
     """
-    name = os.path.abspath(path)
-    with regionio.open([name], values="stored") as stored:
-        _check(stored, name)
+    several = [files] if isinstance(files, (str, os.PathLike)) else files
+    names = [os.path.abspath(file) for file in several]
+    with regionio.open(names, values="stored") as stored:
+        _check(stored, names)
         dicom = stored.metadata["dicom"]
         is_gray = index_of(stored).samples == 1  # a palette is one, too
         is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
@@ -108,17 +114,17 @@ def read_frames(
         breast = stored.metadata.get("mammography") or {}
     kind: Literal[8, 16] = 8 if bits == 8 else 16
     if not is_gray or is_palette:
-        with regionio.open([name], values="display", display_bits=kind) as image:
+        with regionio.open(names, values="display", display_bits=kind) as image:
             pixels, numbers = _pixels(image, handler, num_workers)
-            return _made(image, pixels, numbers, dicom, breast, None, bits, name)
-    with regionio.open([name], values="display", display_bits=kind, window=window) as image:
+            return _made(image, pixels, numbers, dicom, breast, None, bits)
+    with regionio.open(names, values="display", display_bits=kind, window=window) as image:
         if window is not None or has_window(index_of(image).transforms):
             pixels, numbers = _pixels(image, handler, num_workers)
-            return _made(image, pixels, numbers, dicom, breast, window or "file", bits, name)
-    with regionio.open([name], values="modality") as image:
+            return _made(image, pixels, numbers, dicom, breast, window or "file", bits)
+    with regionio.open(names, values="modality") as image:
         values, numbers = _pixels(image, handler, num_workers)
         pixels = spread(values, bits, inverted=inverted)
-        return _made(image, pixels, numbers, dicom, breast, "range", bits, name)
+        return _made(image, pixels, numbers, dicom, breast, "range", bits)
 
 
 def index_of(image: Image) -> ImageIndex:
@@ -126,8 +132,27 @@ def index_of(image: Image) -> ImageIndex:
     return image._index  # noqa: SLF001  how frames lie and what their values mean is not public
 
 
-def _check(image: Image, path: str) -> None:
-    """Raise unless an image is a DICOM file of frames."""
+def instance_uids(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the SOPInstanceUID of each file, empty where it has none."""
+    wanted = ["SOPInstanceUID"]
+    return tuple(
+        str(
+            dcmread(path, specific_tags=wanted, force=True, stop_before_pixels=True).get(
+                wanted[0], ""
+            )
+        )
+        for path in paths
+    )
+
+
+def _check(image: Image, paths: list[str]) -> None:
+    """Raise unless an image is one of frames, of DICOM files."""
+    path = paths[0]
+    if len(image.scenes) > 1:
+        msg = (
+            f"{path!r} and {len(paths) - 1} more files are {len(image.scenes)} volumes or pictures"
+        )
+        raise UnsupportedFormatError(msg)
     if "dicom" not in image.metadata:
         msg = f"{path!r} is no DICOM file"
         raise UnsupportedFormatError(msg)
@@ -168,7 +193,6 @@ def _made(
     breast: dict[str, Any],
     window: Any,
     bits: int,
-    path: str,
 ) -> SourceFrames:
     known = index_of(image).spacing
     spacing = {axis: known[axis] for axis in AXES if axis in known}
@@ -176,12 +200,13 @@ def _made(
     sided = {"ImageLaterality": laterality, **dicom} if laterality else dicom
     frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
     times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
-    study, series, instance = (
-        str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP")
-    )
-    count = max(times, depth)
-    frame_numbers = tuple(numbers)
+    study, series = (str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series"))
+    paths = index_of(image).sources
+    instances: tuple[str, ...] = (str(dicom.get("SOPInstanceUID") or ""),)
+    if len(paths) > 1:
+        instances = instance_uids(paths)
     origin = Origin(
-        path, study, series, instance, frame_numbers, count, window, bits, laterality, view
-    )
+        paths, study, series, instances, tuple(numbers), max(times, depth), window, bits,
+        laterality, view,
+    )  # fmt: skip
     return SourceFrames(frames, origin)

@@ -114,9 +114,10 @@ class Provenance:
         stored = json.loads(text)[KEY]
         origin = stored["origin"]
         window = origin["window"]
+        lists = {name: tuple(origin[name]) for name in ("paths", "instances", "frames")}
         origin = {
             **origin,
-            "frames": tuple(origin["frames"]),
+            **lists,
             "window": tuple(window) if isinstance(window, list) else window,
         }
         transform = Transform.from_dict(stored["transform"])

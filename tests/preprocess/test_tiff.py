@@ -41,7 +41,7 @@ def volume(path: Path, count: int = 5, **attributes: Any) -> Path:
         "PixelSpacing": [0.1, 0.2],
     }
     return write(
-        path, ROOT + ".1", pixels.tobytes(), **shape_of(pixels, 10), **stated, **attributes
+        path, ROOT + ".1", pixels.tobytes(), **shape_of(pixels, 10), **(stated | attributes)
     )
 
 
@@ -207,6 +207,6 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", noise(8, 8))
     with pytest.raises(UnsupportedFormatError, match="does not say how it was made"):
         provenance_of(tmp_path / "x.tif")
-    nameless = Origin("x.dcm", "1.2", "", "../..", (), 0, None, 8)
+    nameless = Origin(("x.dcm",), "1.2", "", ("../..",), (), 0, None, 8)
     with pytest.raises(ValueError, match="no UIDs to name its result by"):
         result_path(tmp_path, nameless)
