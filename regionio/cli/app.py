@@ -9,6 +9,7 @@ import typer
 import regionio
 from regionio._native import native, native_jpeg2000
 from regionio.cli.bench import bench
+from regionio.cli.combine import combine
 from regionio.cli.extract import extract
 from regionio.cli.info import info
 from regionio.cli.manifest import manifest
@@ -37,6 +38,7 @@ app.command(epilog=epilog("preprocess study/ out/ --crop --size 512,384 --compre
     preprocess
 )
 app.command(epilog=epilog("manifest out/ out.parquet --order inode"))(manifest)
+app.command(epilog=epilog("combine out/ series/"))(combine)
 app.command(name="tiff-stats", epilog=epilog("tiff-stats out/ --normalized"))(tiff_stats)
 app.command(epilog=epilog("bench slide.svs --threads 1,4,16 --patch 256"))(bench)
 

@@ -39,7 +39,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+def progress_bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     """Show a bar on a terminal, and nothing elsewhere.
 
     Parameters
@@ -47,7 +47,7 @@ def progress_bar(what: str, total: int, unit: str) -> Iterator[Advance]:
     what
         What is going on.
     total
-        Units until it is done.
+        Units until it is done; None where that is not known.
     unit
         Their name, in the plural.
 

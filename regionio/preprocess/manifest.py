@@ -22,7 +22,7 @@ from regionio.preprocess.tiff import provenance_in
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Failure", "Manifest", "find_tiffs", "write_manifest"]
+__all__ = ["Failure", "Manifest", "describe_tiff", "find_tiffs", "read_table", "write_manifest"]
 
 EXTENSIONS = {".tif", ".tiff"}
 ROWS = 10_000
@@ -57,7 +57,8 @@ def schema() -> pa.Schema:
     numbers = [(name, pa.uint32()) for name in ("width", "height", "channels", "num_frames")]
     more = [(name, pa.float64()) for name in ("spacing_x", "spacing_y")]
     words = [(name, pa.string()) for name in ("laterality", "view", "source")]
-    return pa.schema([*text, ("inode", pa.int64()), *numbers, *more, *words])
+    place = [("instance_number", pa.int64())]
+    return pa.schema([*text, ("inode", pa.int64()), *numbers, *more, *words, *place])
 
 
 def write_manifest(
@@ -131,26 +132,26 @@ def find_tiffs(folder: Path) -> Iterator[Path]:
 
 def _row(path: Path, home: Path) -> dict[str, Any] | Failure:
     try:
-        return _described(path, home)
+        return describe_tiff(path, home)
     except Exception as error:  # noqa: BLE001  the others go on
         return Failure(path, error)
 
 
-def _described(path: Path, home: Path) -> dict[str, Any]:
-    """Return what is known of a TIFF."""
+def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
+    """Return the row of a TIFF in the table of a folder."""
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         frames = len(file.pages)
         height, width = page.imagelength, page.imagewidth
         channels, spacing = page.samplesperpixel, _spacing(page)
-        more: tuple[str | None, str | None, str | None] = (None, None, None)
+        more: tuple[Any, ...] = (None, None, None, None)
         try:
             origin = provenance_in(page.description, str(path)).origin
             uids = (origin.study, origin.series, result_stem(origin))
-            more = origin.laterality, origin.view, origin.paths[0]
+            more = origin.laterality, origin.view, origin.paths[0], origin.number
         except RegionIOError:  # of somebody else's: names of folders have to do
             uids = (path.parent.parent.name, path.parent.name, path.stem)
-    laterality, view, source = more
+    laterality, view, source, number = more
     return {
         **dict(zip(KEYS, uids, strict=True)),
         "path": os.path.relpath(path.resolve(), home),
@@ -164,6 +165,7 @@ def _described(path: Path, home: Path) -> dict[str, Any]:
         "laterality": laterality,
         "view": view,
         "source": source,
+        "instance_number": number,
     }
 
 
@@ -182,7 +184,7 @@ class _Table:
     def __init__(self, path: Path, order: Order) -> None:
         self.path = path
         self._order = order
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._part = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
         self._schema = schema()
         self._last: tuple[Any, ...] = ()
         self._is_sorted = True
@@ -214,7 +216,7 @@ class _Table:
         self._writer.close()
         if not self._is_sorted:
             names = KEYS if self._order == "uid" else ("inode",)
-            table = _read(self._part, self.path.suffix).sort_by([(n, "ascending") for n in names])
+            table = read_table(self._part).sort_by([(n, "ascending") for n in names])
             self._writer = self._open(self._part)
             self._writer.write_table(table.cast(self._schema))
             self._writer.close()
@@ -226,11 +228,12 @@ class _Table:
         self._part.unlink(missing_ok=True)
 
 
-def _read(path: Path, suffix: str) -> Any:
+def read_table(path: Path) -> Any:
+    """Read a table, UIDs as text."""
     import pyarrow.csv
     import pyarrow.parquet
 
-    if suffix.lower() == ".csv":
+    if path.suffix.lower() == ".csv":
         types = pyarrow.csv.ConvertOptions(column_types=schema(), strings_can_be_null=True)
         return pyarrow.csv.read_csv(path, convert_options=types)
     return pyarrow.parquet.read_table(path)
@@ -252,7 +255,7 @@ class Manifest:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        table = _read(self._path, self._path.suffix)
+        table = read_table(self._path)
         self.columns: dict[str, NDArray[Any]] = {
             name: table[name].to_numpy() for name in table.column_names
         }

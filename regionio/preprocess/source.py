@@ -48,6 +48,8 @@ class Origin:
         Of the levels.
     laterality, view
         Side (L, R) and view (CC, MLO …) of a mammogram or a tomosynthesis, else None.
+    number
+        InstanceNumber of one file.
     """
 
     paths: tuple[str, ...]
@@ -60,6 +62,7 @@ class Origin:
     bits: int
     laterality: str | None = None
     view: str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +133,11 @@ def read_frames(
 def index_of(image: Image) -> ImageIndex:
     """Return what is known of an image's frames."""
     return image._index  # noqa: SLF001  how frames lie and what their values mean is not public
+
+
+def _number(dicom: dict[str, Any]) -> int | None:
+    number = dicom.get("InstanceNumber")
+    return None if number is None else int(number)
 
 
 def instance_uids(paths: Iterable[str]) -> tuple[str, ...]:
@@ -207,6 +215,6 @@ def _made(
         instances = instance_uids(paths)
     origin = Origin(
         paths, study, series, instances, tuple(numbers), max(times, depth), window, bits,
-        laterality, view,
+        laterality, view, _number(dicom) if len(paths) == 1 else None,
     )  # fmt: skip
     return SourceFrames(frames, origin)

@@ -1,0 +1,253 @@
+"""TIFFs of one page each, the slices of a series, as one TIFF a series."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from regionio._errors import UnsupportedFormatError
+from regionio._workers import default_num_workers
+from regionio.preprocess.manifest import describe_tiff, find_tiffs, read_table
+from regionio.preprocess.run import Outcome
+from regionio.preprocess.tiff import CLASSIC_BYTES, PAGE_NUMBER, write_pages
+
+__all__ = ["combine", "numbers_in"]
+
+OF_PIXELS = {
+    254,
+    255,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    273,
+    277,
+    278,
+    279,
+    284,
+    317,
+    322,
+    323,
+    324,
+    325,
+}
+OF_ARGUMENTS = {270, 282, 283, 296, 338, 339, PAGE_NUMBER}
+"""Tags that `TiffWriter.write` makes of a page's pixels, and of its arguments."""
+
+NUMBER = "instance_number"
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A TIFF and its place in its series."""
+
+    path: Path
+    study: str
+    series: str
+    instance: str
+    number: int | None
+
+
+def combine(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    numbers: Mapping[str, int] | None = None,
+    *,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+) -> Iterator[Outcome]:
+    """Write the slices of each series into one TIFF, by their InstanceNumber.
+
+    Pages are copied as they are, each with its tags and its description.
+
+    Parameters
+    ----------
+    source
+        A folder of TIFFs of one page each; those in it are searched.
+    output
+        A folder that is there, other than `source`. Results get ``{study}/{series}/{instance}.tiff``,
+        named after their first slice.
+    numbers
+        SOPInstanceUID → InstanceNumber; None is what the TIFFs of `regionio preprocess` say.
+    num_workers
+        Series that are written at a time; None is as many as there are CPUs for this process.
+    overwrite
+        Write results again that are there.
+
+    Yields
+    ------
+    Outcome
+        Of each series; and of each TIFF that can't be read, which fails its series.
+    """
+    target = Path(output)
+    workers = default_num_workers() if num_workers is None else max(1, num_workers)
+    together: dict[tuple[str, str], list[_Slice | Outcome]] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for path in find_tiffs(Path(source)):
+            found = _slice_of(path, numbers)
+            key = (path.parent.parent.name, path.parent.name)
+            if isinstance(found, _Slice):
+                key = found.study, found.series
+            together.setdefault(key, []).append(found)
+        yield from pool.map(
+            lambda slices: _combined(slices, target, overwrite=overwrite), together.values()
+        )
+
+
+def numbers_in(table: str | os.PathLike[str]) -> dict[str, int]:
+    """Return SOPInstanceUID → InstanceNumber of a table.
+
+    Parameters
+    ----------
+    table
+        ``*.parquet`` or ``*.csv`` with the columns ``sop_instance_uid`` and ``instance_number``.
+
+    Raises
+    ------
+    ValueError
+        It has no such columns, or a number is missing.
+    """
+    path = Path(table)
+    columns = read_table(path)
+    missing = {"sop_instance_uid", NUMBER} - set(columns.column_names)
+    if missing:
+        msg = f"{str(path)!r} has no column {' and '.join(sorted(missing))}"
+        raise ValueError(msg)
+    numbers = columns[NUMBER].to_pylist()
+    uids = columns["sop_instance_uid"].to_pylist()
+    for uid, number in zip(uids, numbers, strict=True):
+        if number is None:
+            msg = f"{str(path)!r} has no instance_number for {uid}"
+            raise ValueError(msg)
+    return {str(uid): int(number) for uid, number in zip(uids, numbers, strict=True)}
+
+
+def _slice_of(path: Path, numbers: Mapping[str, int] | None) -> _Slice | Outcome:
+    try:
+        row = describe_tiff(path, path.parent)
+        if row["num_frames"] != 1:
+            msg = f"{str(path)!r} has {row['num_frames']} pages: only TIFFs of one are combined"
+            raise UnsupportedFormatError(msg)
+    except Exception as error:  # noqa: BLE001  the others go on
+        return Outcome(path, "failed", error=error)
+    uid = row["sop_instance_uid"]
+    number = row[NUMBER] if numbers is None else numbers.get(uid)
+    return _Slice(path, row["study_instance_uid"], row["series_instance_uid"], uid, number)
+
+
+def _combined(found: list[_Slice | Outcome], output: Path, *, overwrite: bool) -> Outcome:
+    failed = next((one for one in found if isinstance(one, Outcome)), None)
+    if failed is not None:
+        return failed
+    slices = [one for one in found if isinstance(one, _Slice)]
+    try:
+        slices = _in_order(slices)
+        first = slices[0]
+        result = output / first.study / first.series / f"{first.instance}.tiff"
+        if result.exists() and not overwrite:
+            _check_whole(result, len(slices))
+            return Outcome(first.path.parent, "skipped", result)
+        _write(slices, result)
+    except Exception as error:  # noqa: BLE001  the others go on
+        return Outcome(slices[0].path.parent, "failed", error=error)
+    return Outcome(first.path.parent, "done", result)
+
+
+def _check_whole(result: Path, count: int) -> None:
+    """Raise where a result that is there has another number of slices.
+
+    Raises
+    ------
+    FileExistsError
+        It has.
+    """
+    with tifffile.TiffFile(result) as file:
+        pages = len(file.pages)
+    if pages != count:
+        msg = f"{str(result)!r} is there and has {pages} slices, not {count}"
+        raise FileExistsError(msg)
+
+
+def _in_order(slices: list[_Slice]) -> list[_Slice]:
+    """Sort slices by their number.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        One has none, or two have the same.
+    """
+    by_number: dict[int, _Slice] = {}
+    for one in slices:
+        if one.number is None:
+            msg = f"{str(one.path)!r} does not say its InstanceNumber: give a table of them"
+            raise UnsupportedFormatError(msg)
+        other = by_number.setdefault(one.number, one)
+        if other is not one:
+            msg = f"{str(one.path)!r} and {str(other.path)!r} have the same InstanceNumber {one.number}"
+            raise UnsupportedFormatError(msg)
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def _write(slices: list[_Slice], result: Path) -> None:
+    """Copy pages; encoded strips and tiles stay as they are."""
+    size = sum(one.path.stat().st_size for one in slices)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    shape: list[tuple[Any, ...]] = []
+    pages = (_page(one.path, number, len(slices), shape) for number, one in enumerate(slices))
+    write_pages(result, pages, is_big=size > CLASSIC_BYTES)
+
+
+def _page(path: Path, number: int, count: int, shape: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the arguments by which tifffile writes a page of another file."""
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages.first
+        kind = (page.shape, page.dtype)
+        shape.append(kind)
+        if kind != shape[0]:
+            msg = (
+                f"{str(path)!r} is {page.dtype} of {page.shape}, not {shape[0][1]} of {shape[0][0]}"
+            )
+            raise UnsupportedFormatError(msg)
+        segments = []
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            file.filehandle.seek(offset)
+            segments.append(file.filehandle.read(length))
+        tags = page.tags
+        known = {
+            "description": None if page.is_shaped else page.description or None,
+            "resolution": (tags[282].value, tags[283].value) if 282 in tags else None,
+            "resolutionunit": tags[296].value if 296 in tags else None,
+            "tile": (page.tilelength, page.tilewidth) if page.is_tiled else None,
+            "rowsperstrip": None if page.is_tiled else page.rowsperstrip,
+        }
+        return {
+            **{name: value for name, value in known.items() if value is not None},
+            "data": iter(segments),
+            "shape": page.shape,
+            "dtype": page.dtype,
+            "photometric": page.photometric,
+            "compression": page.compression,
+            "predictor": page.predictor if page.predictor != 1 else None,
+            "extratags": [*_others(page), (PAGE_NUMBER, 3, 2, _number(number, count), False)],
+        }
+
+
+def _number(number: int, count: int) -> tuple[int, int]:
+    return min(number, 65535), min(count, 65535)
+
+
+def _others(page: Any) -> list[tuple[int, int, int, Any, bool]]:
+    skipped = OF_PIXELS | OF_ARGUMENTS
+    return [
+        (tag.code, int(tag.dtype), tag.count, tag.value, False)
+        for tag in page.tags
+        if tag.code not in skipped
+    ]

@@ -1,0 +1,167 @@
+"""TIFFs of single slices to one a series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+import regionio
+from regionio.cli.app import app
+from regionio.preprocess import Preprocessor
+from regionio.preprocess.manifest import write_manifest
+from regionio.preprocess.run import Task, run
+from regionio.preprocess.tiff import COMPRESSORS, Compressor, provenance_in
+from tests.dicom_files import noise
+from tests.dicom_volumes import slices
+
+NUMBERS = [12, 3, 7, 5]
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    found: np.ndarray = noise(4, 33, 41, 1, dtype="uint16")[..., 0] >> 4
+    return found
+
+
+@pytest.fixture
+def dicom(tmp_path: Path, pixels: np.ndarray) -> list[Path]:
+    own = [{"InstanceNumber": number, "SOPInstanceUID": f"1.2.3.4.{number}"} for number in NUMBERS]
+    places = [(0.0, 0.0, float(number)) for number in NUMBERS]
+    return slices(
+        tmp_path / "in", pixels, places, own, StudyInstanceUID="1.2.3",
+        SeriesInstanceUID="1.2.3.4", stored=12, WindowCenter=2048.0, WindowWidth=4096.0,
+    )  # fmt: skip
+
+
+def combine(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["combine", *map(str, arguments)])
+    return result.exit_code, result.stdout, " ".join(result.stderr.replace("│", " ").split())
+
+
+def preprocessed(dicom: list[Path], out: Path, task: Task) -> Path:
+    out.mkdir()
+    assert {outcome.state for outcome in run(dicom, out, task)} == {"done"}
+    return out
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS)
+def test_pages_stay_as_they_are(dicom: list[Path], tmp_path: Path, compressor: Compressor) -> None:
+    task = Task(Preprocessor(size=(30, 20)), compressor)
+    single = preprocessed(dicom, tmp_path / "single", task)
+    (tmp_path / "whole").mkdir()
+    done = (0, "1 done, 0 skipped, 0 failed, of 1 series\n", "")
+    assert combine(single, tmp_path / "whole") == done
+    [result] = (tmp_path / "whole").rglob("*.tiff")
+    assert result.relative_to(tmp_path / "whole") == Path("1.2.3/1.2.3.4/1.2.3.4.3.tiff")
+    with tifffile.TiffFile(result) as file:
+        assert len(file.pages) == 4
+        for place, number in enumerate(sorted(NUMBERS)):
+            page = file.pages[place].aspage()
+            with tifffile.TiffFile(single / f"1.2.3/1.2.3.4/1.2.3.4.{number}.tiff") as one:
+                own = one.pages.first
+                np.testing.assert_array_equal(page.asarray(), own.asarray())
+                moved = {273, 279, 297, 324}
+                assert {t.code: t.value for t in page.tags if t.code not in moved} == {
+                    t.code: t.value for t in own.tags if t.code not in moved
+                }
+            assert page.tags[297].value == (place, 4)
+            assert provenance_in(page.description, "").origin.number == number
+    with regionio.open(result) as image:
+        assert image.size("ZYX") == (4, 20, 30)
+    again = "0 done, 1 skipped, 0 failed, of 1 series\n"
+    assert combine(single, tmp_path / "whole")[1] == again
+    assert combine(single, tmp_path / "whole", "--overwrite") == done
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_numbers_of_a_table(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "single/1.5/1.5.6"
+    folder.mkdir(parents=True)
+    for name, value in (("1.5.6.1", 7), ("1.5.6.10", 8), ("1.5.6.2", 9)):
+        tifffile.imwrite(folder / f"{name}.tiff", np.full((8, 9), value, np.uint8))
+    out = tmp_path / "whole"
+    out.mkdir()
+    code, _, errors = combine(tmp_path / "single", out)
+    assert code == 1
+    assert "does not say its InstanceNumber: give a table" in errors
+    text = tmp_path / "numbers.csv"
+    text.write_text("sop_instance_uid,instance_number\n1.5.6.1,3\n1.5.6.10,1\n1.5.6.2,2\n")
+    table = text
+    if suffix == ".parquet":
+        import pyarrow.parquet
+
+        from regionio.preprocess.manifest import read_table
+
+        table = tmp_path / "numbers.parquet"
+        pyarrow.parquet.write_table(read_table(text), table)
+    assert combine(tmp_path / "single", out, "--numbers", table)[0] == 0
+    pages = tifffile.imread(out / "1.5/1.5.6/1.5.6.10.tiff")
+    assert pages[:, 0, 0].tolist() == [8, 9, 7]
+    text.write_text("sop_instance_uid,number\n1.5.6.1,3\n")
+    code, _, errors = combine(tmp_path / "single", out, "--numbers", text)
+    assert code == 2
+    assert "has no column instance_number" in errors
+
+
+def test_a_manifest_is_such_a_table(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
+    list(write_manifest(single, tmp_path / "m.parquet"))
+    (tmp_path / "whole").mkdir()
+    assert combine(single, tmp_path / "whole", "--numbers", tmp_path / "m.parquet")[0] == 0
+
+
+def test_what_does_not_fit_together(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
+    out = tmp_path / "whole"
+    out.mkdir()
+    series = single / "1.2.3/1.2.3.4"
+    other = single / "1.2.3/1.2.9"
+    other.mkdir()
+    for bad, message in (
+        (np.zeros((33, 40), np.uint16), "(33, 40), not uint16 of (33, 41)"),
+        (np.zeros((33, 41), np.uint8), "is uint8 of"),
+        (np.zeros((2, 33, 41), np.uint16), "has 2 pages"),
+    ):
+        kept = (series / "1.2.3.4.7.tiff").read_bytes()
+        with tifffile.TiffFile(series / "1.2.3.4.7.tiff") as file:
+            description = file.pages.first.description
+        tifffile.imwrite(
+            series / "1.2.3.4.7.tiff", bad, photometric="minisblack", description=description
+        )
+        tifffile.imwrite(other / "1.tiff", bad[..., :5].reshape(-1, 5), photometric="minisblack",
+                         description=description.replace("1.2.3.4", "1.2.9"))  # fmt: skip
+        code, text, errors = combine(single, out)
+        assert code == 1
+        assert message in errors
+        assert "1 failed" in text
+        assert not list(out.rglob("*3.tiff"))
+        (series / "1.2.3.4.7.tiff").write_bytes(kept)
+    (series / "copy.tiff").write_bytes((series / "1.2.3.4.7.tiff").read_bytes())
+    code, _, errors = combine(single, out)
+    assert code == 1
+    assert "have the same InstanceNumber 7" in errors
+
+
+def test_slices_that_come_later_are_noticed(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor()))
+    out = tmp_path / "whole"
+    out.mkdir()
+    last = single / "1.2.3/1.2.3.4/1.2.3.4.12.tiff"
+    last.rename(tmp_path / "away")
+    assert combine(single, out)[0] == 0
+    (tmp_path / "away").rename(last)
+    code, _, errors = combine(single, out)
+    assert code == 1
+    assert "has 3 slices, not 4" in errors
+    assert combine(single, out, "--overwrite")[0] == 0
+
+
+def test_results_do_not_lie_among_sources(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor()))
+    code, _, errors = combine(single, single / "1.2.3")
+    assert code == 2
+    assert "which is searched" in errors
