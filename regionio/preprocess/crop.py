@@ -19,6 +19,8 @@ __all__ = ["Box", "CropOptions", "content_box", "union"]
 THUMBNAIL = 512
 """Longest side of the picture in which connected parts are looked for."""
 
+LINES_AT_ONCE = 32
+
 DARKEST = 1
 """Of 255: what is no brighter is background there."""
 
@@ -104,7 +106,7 @@ def content_box(pixels: NDArray[np.uint8] | NDArray[np.uint16], options: CropOpt
     fraction = options.border_frac or 0.0
     margin_y, margin_x = int(height * fraction), int(width * fraction)
     inner = pixels[margin_y : height - margin_y, margin_x : width - margin_x]
-    found = _extent(_is_content(inner, maximum=options.maximum))
+    found = _extent(inner, maximum=options.maximum)
     if found is None:
         return None
     if options.components:
@@ -135,14 +137,29 @@ def _is_content(pixels: NDArray[Any], *, maximum: bool) -> NDArray[np.bool_]:
     content: NDArray[np.bool_] = pixels != 0
     if maximum:
         content &= pixels != np.iinfo(pixels.dtype).max
-    return content if content.ndim == 2 else np.any(content, axis=2, keepdims=False)
+    return content
 
 
-def _extent(content: NDArray[np.bool_]) -> Box | None:
-    rows, columns = np.flatnonzero(content.any(axis=1)), np.flatnonzero(content.any(axis=0))
-    if len(rows) == 0:
+def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
+    """Return the box of what is content, looked for from each side."""
+    top = _empty_lines(pixels, maximum=maximum)
+    if top is None:
         return None
-    return Box.between(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    bottom = len(pixels) - (_empty_lines(pixels[top:][::-1], maximum=maximum) or 0)
+    columns = pixels[top:bottom].swapaxes(0, 1)
+    left = _empty_lines(columns, maximum=maximum) or 0
+    right = len(columns) - (_empty_lines(columns[left:][::-1], maximum=maximum) or 0)
+    return Box.between(left, top, right, bottom)
+
+
+def _empty_lines(lines: NDArray[Any], *, maximum: bool) -> int | None:
+    """Return how many of the first lines are background, None where all are."""
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        content = _is_content(lines[start : start + LINES_AT_ONCE], maximum=maximum)
+        filled = np.flatnonzero(content.reshape(len(content), -1).any(axis=1))
+        if len(filled) > 0:
+            return start + int(filled[0])
+    return None
 
 
 def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
@@ -160,7 +177,7 @@ def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
     if count == 0:
         return box
     sizes = np.bincount(labels.reshape(-1))[1:]
-    part = _extent(labels == 1 + int(sizes.argmax()))
+    part = _extent(labels == 1 + int(sizes.argmax()), maximum=False)
     assert part is not None
     across, down = width / small[1], height / small[0]
     return Box.between(

@@ -141,19 +141,39 @@ def resized(pixels: Any, size: tuple[int, int], kind: Filter = "triangle") -> An
             taps_of(kind, n, m).first for n, m in zip(pixels.shape[-2:], size, strict=True)
         )
         return pixels[..., rows, :][..., columns]
-    down = _filtered(pixels, -2, taps_of(kind, pixels.shape[-2], size[0]))
-    across = _filtered(down, -1, taps_of(kind, pixels.shape[-1], size[1]))
-    dtype = pixels.dtype
+    down = taps_of(kind, pixels.shape[-2], size[0])
+    across = taps_of(kind, pixels.shape[-1], size[1])
+    if not isinstance(pixels, np.ndarray):
+        return _whole(_filtered(_filtered(pixels, -2, down), -1, across), pixels.dtype)
+    result = np.empty((*pixels.shape[:-2], *size), pixels.dtype)
+    for place in np.ndindex(pixels.shape[:-2]):  # one picture at a time: it stays in the cache
+        narrow = _weighted_rows(pixels[place], down)
+        result[place] = _whole(_weighted_rows(narrow.T, across).T, pixels.dtype)
+    return result
+
+
+def _whole(values: Any, dtype: np.dtype[Any]) -> Any:
+    """Return values in a dtype; integers are rounded half away from zero, as Rust does it."""
     if dtype.kind not in "ui":
-        return across.astype(dtype)
+        return values.astype(dtype)
     limits = np.iinfo(dtype)
-    # half away from zero, as Rust rounds
-    whole = np.sign(across) * np.floor(np.abs(across) + np.float32(0.5))
-    return whole.clip(limits.min, limits.max).astype(dtype)
+    low, high = np.float32(limits.min), np.float32(limits.max)
+    whole = np.sign(values) * np.floor(np.abs(values) + np.float32(0.5))
+    return whole.clip(low, high).astype(dtype)
+
+
+def _weighted_rows(picture: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
+    """Weight the rows of a picture, in float32."""
+    rows = np.empty((len(taps.first), picture.shape[1]), np.float32)
+    count = taps.weight.shape[1]
+    for row, first, weight in zip(rows, taps.first.tolist(), taps.weight, strict=True):
+        band = picture[first : first + count]
+        np.matmul(weight[: len(band)], band.astype(np.float32), out=row)
+    return rows
 
 
 def _filtered(pixels: Any, axis: int, taps: Taps) -> Any:
-    """Weight pixels along one axis, in float32."""
+    """Weight pixels of a GPU along one axis, in float32."""
     size = pixels.shape[axis]
     shape = [1] * pixels.ndim
     shape[axis] = len(taps.first)

@@ -38,7 +38,7 @@ def spread(
     Parameters
     ----------
     values
-        Modality values of all that is to be comparable: a whole volume.
+        Modality values, ``[frames, ...]``, of all that is to be comparable: a whole volume.
     bits
         8 or 16.
     inverted
@@ -48,13 +48,17 @@ def spread(
 
     Examples
     --------
-    >>> spread(np.array([-1000.0, 0.0, 1000.0], np.float32), 8, inverted=False)
-    array([  0, 128, 255], dtype=uint8)
+    >>> spread(np.array([[-1000.0, 0.0, 1000.0]], np.float32), 8, inverted=False)
+    array([[  0, 128, 255]], dtype=uint8)
     """
     low, high = float(values.min()), float(values.max())
     width = high - low
-    share = (values.astype(np.float64) - low) / width if width > 0 else np.zeros(values.shape)
-    return _levels(share, bits, inverted=inverted, rounded=rounded)
+    levels = np.empty(values.shape, f"u{bits // 8}")
+    for frame, into in zip(values, levels, strict=True):  # one by one, as float64 is large
+        exact = frame.astype(np.float64)
+        share = (exact - low) / width if width > 0 else np.zeros_like(exact)
+        into[...] = _levels(share, bits, inverted=inverted, rounded=rounded)
+    return levels
 
 
 def windowed_down(
