@@ -144,8 +144,11 @@ def _radiograph() -> np.ndarray:
 
 
 def _write(volume: DicomVolume, path: Path) -> None:
+    first, *others = pictures(volume.rows, volume.columns)
     with ThreadPoolExecutor() as pool:
-        encoded = pool.map(ENCODE[volume.syntax], pictures(volume.rows, volume.columns))
+        # alone, as OpenJPH's tables are filled by the first call
+        alone = ENCODE[volume.syntax](first)
+        encoded = [alone, *pool.map(ENCODE[volume.syntax], others)]
         frames = [bytes(frame) for frame in encoded]
     order = np.arange(volume.frames) % DISTINCT
     with path.open("wb") as file:

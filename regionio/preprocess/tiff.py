@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -47,11 +48,26 @@ SHORT, LONG, RATIONAL = 3, 4, 5
 
 PREDICTED = {"lzw", "deflate", "zstd"}
 JPEG_2000 = 34712
+_prepared: set[np.dtype[Any]] = set()
+_preparing = threading.Lock()
+
+
+def _encode_htj2k(page: NDArray[Any]) -> bytes | bytearray:
+    with (
+        _preparing
+    ):  # OpenJPH fills its tables at the first call; two at a time write wrong streams
+        if page.dtype not in _prepared:
+            imagecodecs.htj2k_encode(np.zeros((8, 8), page.dtype), reversible=True)
+            _prepared.add(page.dtype)
+    encoded: bytes | bytearray = imagecodecs.htj2k_encode(page, reversible=True)
+    return encoded
+
+
 WAVELETS: dict[str, Callable[[NDArray[Any]], bytes | bytearray]] = {
     "jpeg2000": lambda page: imagecodecs.jpeg2k_encode(
         page, level=0, codecformat="j2k", reversible=True
     ),
-    "htj2k": lambda page: imagecodecs.htj2k_encode(page, reversible=True),
+    "htj2k": _encode_htj2k,
 }
 """Both lossless."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -71,6 +73,27 @@ def test_tiffs_hold_what_was_made(tmp_path: Path, name: str, compressor: Compres
     np.testing.assert_array_equal(np.stack(planes).reshape(pages.shape), pages)
     assert provenance_of(target).transform == expected.transform
     assert os.listdir(tmp_path) == ["x.tiff"]
+
+
+def test_the_first_htj2k_stream_is_encoded_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, events = imagecodecs.htj2k_encode, []
+
+    def watched(page: Any, **options: Any) -> Any:
+        events.append(("begin", page.shape))
+        time.sleep(0.01)
+        encoded = encode(page, **options)
+        events.append(("end", page.shape))
+        return encoded
+
+    monkeypatch.setattr(imagecodecs, "htj2k_encode", watched)
+    monkeypatch.setattr("regionio.preprocess.tiff._prepared", set())
+    paths = [volume(tmp_path / f"{n}.dcm", 2, SOPInstanceUID=f"1.2.3.{n}") for n in range(4)]
+    (tmp_path / "out").mkdir()
+    list(run(paths, tmp_path / "out", Task(Preprocessor(), "htj2k"), threads=4))
+    assert events[:2] == [("begin", (8, 8)), ("end", (8, 8))]
+    assert len(events) == 2 * 9
 
 
 def test_tags_tell_where_everything_went(tmp_path: Path) -> None:
