@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import cuda, dicom, training, works
+from benchmarks import cuda, dicom, preprocess, training, works
 from benchmarks.measure import Row, UnableError, machine, rate_text
 from benchmarks.slides import Slide
 
@@ -27,6 +27,8 @@ COLORS = {
     "wsidicom": "#8e5bb5",
     "pydicom": "#c0473b",
     "pydicom in threads": "#e39a93",
+    "pydicom + pillow": "#c0473b",
+    "pydicom + pillow in processes": "#e39a93",
     "highdicom": "#8a8a8a",
     "nvimgcodec": "#76b900",
     "kvikio": "#7400b8",
@@ -107,6 +109,8 @@ WORKS = {
     "dicom-open": dicom.open_rows,
     "dicom-regions": dicom.region_rows,
     "dicom-volumes": dicom.volume_rows,
+    "preprocess": preprocess.preprocess_rows,
+    "preprocess-frames": preprocess.frame_rows,
 }
 
 
@@ -139,6 +143,11 @@ MEMORY = {
         "peak_beside_result_megabytes",
         "Most memory in use while the whole volume is read, without the result",
         dicom.volume_memory,
+    ),
+    "preprocess": Memory(
+        "peak_megabytes",
+        "Most memory in use while the volumes of lossless JPEG are preprocessed, and what is expected",
+        preprocess.memory_of_volumes,
     ),
 }
 

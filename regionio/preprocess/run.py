@@ -105,8 +105,16 @@ def run(
     ------
     Outcome
         Of each file or series, in the order in which they are done.
+
+    Raises
+    ------
+    NotADirectoryError
+        There are several sources, and `output` is no folder that is there.
     """
     every = [one if isinstance(one, Source) else Source((one,)) for one in sources]
+    if len(every) > 1 and not output.is_dir():
+        msg = f"{str(output)!r} has to be a folder that is there, for {len(every)} sources"
+        raise NotADirectoryError(msg)
     count = default_num_workers() if threads is None else max(1, threads)
     at_once = max(1, min(count, len(every)))
     each = max(1, count // at_once)

@@ -211,6 +211,12 @@ def test_lists_and_single_files(tmp_path: Path) -> None:
         find_dicom(tmp_path / "nothing")
 
 
+def test_several_results_need_a_folder(tmp_path: Path) -> None:
+    paths = [volume(tmp_path / f"{n}.dcm", SOPInstanceUID=f"1.2.3.{n}") for n in range(2)]
+    with pytest.raises(NotADirectoryError, match="has to be a folder that is there, for 2"):
+        list(run(paths, tmp_path / "x.tiff", Task(Preprocessor())))
+
+
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
