@@ -148,6 +148,9 @@ def preprocess(
             "--series", help="Slices of one series are one volume, cropped alike: series.tiff."
         ),
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where frames are decoded and pictures made: cpu, cuda, cuda:1.")
+    ] = "cpu",
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
     compat: Annotated[
         bool,
@@ -189,9 +192,10 @@ def preprocess(
             volume_handler=handlers[volume_handler],
         )
     levels = _numbers(window, "--window", {2}, whole=False)
-    task = Task(steps, compressor, levels)
+    task = Task(steps, compressor, levels, device)
     if compat:
-        task = Task(steps, compressor, levels, read_frames_as_original, write_tiff_as_original)
+        read, write = read_frames_as_original, write_tiff_as_original
+        task = Task(steps, compressor, levels, device, read, write)
     sources = _sources(source, output, together=series)
     done = skipped = failed = 0
     with progress_bar("preprocessing", len(sources), "files") as advance:

@@ -21,6 +21,8 @@ from regionio.preprocess.volumes import Keep, VolumeHandler, interpolated
 __all__ = ["Frames", "Preprocessed", "Preprocessor"]
 
 AXES = "XYZ"
+MOST_PIXELS = 2**30
+"""Of a frame that is made: more is a mistake in the arguments."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,8 @@ class Preprocessor:
             if not np.isfinite(values).all():
                 msg = f"{name} has to be finite, not {numbers!r}"
                 raise ValueError(msg)
+        if self.size is not None:
+            _check_pixels(*self.size, f"size {self.size}")
 
     def __call__(
         self, pixels: ArrayLike, spacing: Sequence[float] | None = None
@@ -149,18 +153,19 @@ class Preprocessor:
         ----------
         pixels
             uint8 or uint16, ``[rows, columns]``, ``[frames, rows, columns]`` or ``[frames, rows,
-            columns, samples]``.
+            columns, samples]``; an array, one of CuPy, or a region.
         spacing
             Millimetres from one pixel to the next, (x, y) or (x, y, z), where `spacing` is asked for.
 
         Returns
         -------
         pixels
-            Of as many axes.
+            Of as many axes, where those were that came in.
         transform
             From places in the array that came in to places in that which comes out, and back.
         """
-        given = np.asarray(pixels)
+        given: Any = getattr(pixels, "array", pixels)  # of a region
+        given = given if hasattr(given, "get") else np.asarray(given)  # a GPU's stay there
         if given.dtype not in (np.uint8, np.uint16) or given.ndim not in {2, 3, 4}:
             msg = (
                 f"pixels are uint8 or uint16 with 2 to 4 axes, not {given.dtype} with {given.ndim}"
@@ -201,7 +206,9 @@ class Preprocessor:
             if axis in spacing:
                 spacing[axis] *= before / after
         transform = Transform((width, height), frames.upside_down, crop, size, padding)
-        return Preprocessed(np.ascontiguousarray(padded(pixels, padding)), transform, spacing)
+        pixels = padded(pixels, padding)
+        pixels = pixels if pixels.flags.c_contiguous else pixels.copy()
+        return Preprocessed(pixels, transform, spacing)
 
     def with_handler(self, handler: VolumeHandler) -> Preprocessor:
         """Return the same with another volume handler."""
@@ -245,7 +252,14 @@ class Preprocessor:
             raise ValueError(msg)
         width = round_half_up(crop.width * spacing["X"] / self.spacing[0])
         height = round_half_up(crop.height * spacing["Y"] / self.spacing[1])
+        _check_pixels(width, height, f"spacing {self.spacing}")
         return max(1, width), max(1, height)
+
+
+def _check_pixels(width: int, height: int, what: str) -> None:
+    if width * height > MOST_PIXELS:
+        msg = f"{what} makes frames of {width}×{height}, more than {MOST_PIXELS} pixels"
+        raise ValueError(msg)
 
 
 def round_half_up(value: float) -> int:

@@ -84,8 +84,18 @@ def read_frames_as_original(
     handler: VolumeHandler,
     window: tuple[float, float] | None = None,
     num_workers: int | None = None,
+    device: str = "cpu",
 ) -> SourceFrames:
-    """Read frames with levels that are rounded down; parameters as of `read_frames`."""
+    """Read frames with levels that are rounded down; parameters as of `read_frames`.
+
+    Raises
+    ------
+    ValueError
+        On a GPU there is no such thing.
+    """
+    if device != "cpu":
+        msg = f"the original's ways are the CPU's, not those of {device!r}"
+        raise ValueError(msg)
     found = read_frames(files, handler, window, num_workers)
     if found.origin.window is None:  # colours
         return found

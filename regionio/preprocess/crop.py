@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio.preprocess.arrays import on_host
 from regionio.preprocess.kernels import resized
 
 __all__ = ["Box", "CropOptions", "content_box", "union"]
@@ -170,9 +171,7 @@ def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
     height, width = picture.shape[:2]
     scale = min(1.0, THUMBNAIL / height, THUMBNAIL / width)
     small = max(1, round(height * scale)), max(1, round(width * scale))
-    bright = _to_luma8(
-        np.moveaxis(resized(np.moveaxis(np.atleast_3d(picture), 2, 0), small, "nearest"), 0, 2)
-    )
+    bright = _to_luma8(on_host(_thumbnail(picture, small)))
     labels, count = ndimage.label(bright > DARKEST)
     if count == 0:
         return box
@@ -186,6 +185,13 @@ def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
         box.left + min(width, int(np.ceil(part.right * across))),
         box.top + min(height, int(np.ceil(part.bottom * down))),
     )
+
+
+def _thumbnail(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return a picture, ``[rows, columns, samples]``, of a smaller size."""
+    planes = np.moveaxis(picture if picture.ndim == 3 else picture[..., None], 2, 0)
+    small: NDArray[Any] = np.moveaxis(resized(planes, size, "nearest"), 0, 2)
+    return small
 
 
 def _to_luma8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

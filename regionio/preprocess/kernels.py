@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio.preprocess.arrays import beside, is_on_host
+
 __all__ = ["FILTERS", "Filter", "Taps", "resized", "taps_of"]
 
 Filter: TypeAlias = Literal[
@@ -140,10 +142,10 @@ def resized(pixels: Any, size: tuple[int, int], kind: Filter = "triangle") -> An
         rows, columns = (
             taps_of(kind, n, m).first for n, m in zip(pixels.shape[-2:], size, strict=True)
         )
-        return pixels[..., rows, :][..., columns]
+        return pixels[..., beside(rows, pixels), :][..., beside(columns, pixels)]
     down = taps_of(kind, pixels.shape[-2], size[0])
     across = taps_of(kind, pixels.shape[-1], size[1])
-    if not isinstance(pixels, np.ndarray):
+    if not is_on_host(pixels):
         return _whole(_filtered(_filtered(pixels, -2, down), -1, across), pixels.dtype)
     result = np.empty((*pixels.shape[:-2], *size), pixels.dtype)
     for place in np.ndindex(pixels.shape[:-2]):  # one picture at a time: it stays in the cache
@@ -180,8 +182,8 @@ def _filtered(pixels: Any, axis: int, taps: Taps) -> Any:
     total: Any = None
     for number in range(taps.weight.shape[1]):
         place = np.minimum(taps.first + number, size - 1)
-        part = pixels.take(_like(place, pixels), axis=axis).astype(np.float32, copy=False)
-        part = part * _like(taps.weight[:, number].reshape(shape), pixels)
+        part = pixels.take(beside(place, pixels), axis=axis).astype(np.float32, copy=False)
+        part = part * beside(taps.weight[:, number].reshape(shape), pixels)
         total = part if total is None else np.add(total, part, out=total)
     return total
 
@@ -194,15 +196,6 @@ def _pooled(pixels: Any, axis: int, new_size: int) -> Any:
     result: Any = None
     for number in range(count):
         place = np.minimum(edges[:-1] + number, np.maximum(edges[1:], edges[:-1] + 1) - 1)
-        part = pixels.take(_like(place, pixels), axis=axis)
+        part = pixels.take(beside(place, pixels), axis=axis)
         result = part if result is None else np.maximum(result, part)
     return result
-
-
-def _like(array: NDArray[Any], pixels: Any) -> Any:
-    """Return an array where the pixels are: in main memory or on their GPU."""
-    if isinstance(pixels, np.ndarray):
-        return array
-    import cupy
-
-    return cupy.asarray(array)

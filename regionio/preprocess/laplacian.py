@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio.preprocess.arrays import beside
 from regionio.preprocess.volumes import MaxIntensity
 
 __all__ = ["PROJECTION_MODES", "LaplacianMip", "ProjectionMode", "bilateral", "expanded", "halved"]
@@ -208,7 +209,8 @@ def halved(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (1, 0):
         wide = np.pad(half, [(2, 2) if one == axis else (0, 0) for one in (0, 1)], mode="edge")
         count = half.shape[axis]
-        taps = [np.take(wide, range(tap, tap + count, 2), axis=axis) for tap in range(5)]
+        every_other = [slice(tap, tap + count, 2) for tap in range(len(BINOMIAL))]
+        taps = [wide[:, part] if axis == 1 else wide[part] for part in every_other]
         half = sum(tap * factor for tap, factor in zip(taps, BINOMIAL, strict=True))
     return half
 
@@ -227,6 +229,7 @@ def expanded(picture: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np
         place /= np.float32(max(1, shape[axis] - 1))
         low = place.astype(np.int64)
         high = np.minimum(low + 1, large.shape[axis] - 1)
-        share = np.expand_dims(place - low.astype(np.float32), 1 - axis)
-        large = np.take(large, low, axis) * (1 - share) + np.take(large, high, axis) * share
+        share = beside(np.expand_dims(place - low.astype(np.float32), 1 - axis), large)
+        before, after = (large.take(beside(which, large), axis=axis) for which in (low, high))
+        large = before * (1 - share) + after * share
     return large

@@ -53,7 +53,7 @@ def spread(
     """
     low, high = float(values.min()), float(values.max())
     width = high - low
-    levels = np.empty(values.shape, f"u{bits // 8}")
+    levels = np.empty_like(values, dtype=f"u{bits // 8}")
     for frame, into in zip(values, levels, strict=True):  # one by one, as float64 is large
         exact = frame.astype(np.float64)
         share = (exact - low) / width if width > 0 else np.zeros_like(exact)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ import tifffile
 import regionio
 from regionio import RegionIOError
 from regionio._workers import default_num_workers
+from regionio.preprocess.arrays import on_host
 from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.files import Source, result_path
 from regionio.preprocess.source import Origin, SourceFrames, instance_uids, read_frames
@@ -41,6 +42,8 @@ class Task:
         Of the TIFFs.
     window
         (center, width), or None: the file's.
+    device
+        Where frames are decoded and pictures made: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     read, write
         `read_frames` and `write_tiff`, or others that do the same in another way.
     """
@@ -48,6 +51,7 @@ class Task:
     steps: Preprocessor
     compressor: Compressor = "zstd"
     window: tuple[float, float] | None = None
+    device: str = "cpu"
     read: Callable[..., SourceFrames] = read_frames
     write: Callable[[Path, Preprocessed, Provenance, Compressor], None] = write_tiff
 
@@ -167,8 +171,11 @@ def _preprocess(
     if result.exists() and not overwrite:
         _check_made_of(result, source)
         return Outcome(source.path, "skipped", result)
-    found = task.read(source.files, task.steps.volume_handler, task.window, num_workers)
+    found = task.read(
+        source.files, task.steps.volume_handler, task.window, num_workers, task.device
+    )
     made = task.steps.process(found.frames)
+    made = replace(made, pixels=on_host(made.pixels))
     provenance = Provenance.of(found.origin, task.steps, made.transform)
     result.parent.mkdir(parents=True, exist_ok=True)
     task.write(result, made, provenance, task.compressor)

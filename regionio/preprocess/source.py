@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 
@@ -86,6 +85,7 @@ def read_frames(
     handler: VolumeHandler,
     window: tuple[float, float] | None = None,
     num_workers: int | None = None,
+    device: str = "cpu",
 ) -> SourceFrames:
     """Read those frames of a file or a series that a volume handler wants; no others are decoded.
 
@@ -97,7 +97,7 @@ def read_frames(
         Says which frames.
     window
         (center, width) in modality units, instead of the file's own.
-    num_workers
+    num_workers, device
         As of `Image.read_region`.
 
     Raises
@@ -116,16 +116,17 @@ def read_frames(
         inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
         breast = stored.metadata.get("mammography") or {}
     kind: Literal[8, 16] = 8 if bits == 8 else 16
+    options: dict[str, Any] = {"num_workers": num_workers, "device": device}
     if not is_gray or is_palette:
         with regionio.open(names, values="display", display_bits=kind) as image:
-            pixels, numbers = _pixels(image, handler, num_workers)
+            pixels, numbers = _pixels(image, handler, options)
             return _made(image, pixels, numbers, dicom, breast, None, bits)
     with regionio.open(names, values="display", display_bits=kind, window=window) as image:
         if window is not None or has_window(index_of(image).transforms):
-            pixels, numbers = _pixels(image, handler, num_workers)
+            pixels, numbers = _pixels(image, handler, options)
             return _made(image, pixels, numbers, dicom, breast, window or "file", bits)
     with regionio.open(names, values="modality") as image:
-        values, numbers = _pixels(image, handler, num_workers)
+        values, numbers = _pixels(image, handler, options)
         pixels = spread(values, bits, inverted=inverted)
         return _made(image, pixels, numbers, dicom, breast, "range", bits)
 
@@ -170,13 +171,12 @@ def _check(image: Image, paths: list[str]) -> None:
 
 
 def _pixels(
-    image: Image, handler: VolumeHandler, num_workers: int | None
+    image: Image, handler: VolumeHandler, options: dict[str, Any]
 ) -> tuple[NDArray[Any], list[int]]:
     """Return ``[frames, rows, columns, samples]`` and the frames' numbers in the file."""
     times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     count = max(times, depth)
     wanted = handler.wanted(count)
-    options: dict[str, Any] = {"num_workers": num_workers}
     if times > 1:
         region = image.read_region(t=slice(wanted.start, wanted.stop), **options)
     elif image.is_volume:
@@ -185,7 +185,7 @@ def _pixels(
         region = image.read_region((0, 0, wanted.start), box, **options)
     else:
         region = image.read_region(**options)
-    array: NDArray[Any] = np.asarray(region)
+    array: NDArray[Any] = region.array
     samples = array.shape[-1] if "C" in region.dims else 1
     height, width = image.size("XY")[::-1]
     order = image.frame_indices

@@ -160,7 +160,7 @@ def interpolated(frames: NDArray[Any], count: int, *, rounded: bool = True) -> N
     place = np.arange(count) / max(1, count - 1) * (len(frames) - 1)
     low = np.minimum(np.floor(place).astype(np.int64), len(frames) - 1)
     high = np.minimum(low + 1, len(frames) - 1)
-    result = np.empty((count, *frames.shape[1:]), frames.dtype)
+    result = np.empty_like(frames, shape=(count, *frames.shape[1:]))  # where the frames are
     for number, (first, second, where) in enumerate(zip(low, high, place - low, strict=True)):
         mixed = frames[first] * np.float32(1 - where) + frames[second] * np.float32(where)
         result[number] = np.floor(mixed + np.float32(0.5) if rounded else mixed)

@@ -88,7 +88,7 @@ def test_frames_in_between_are_rounded_down(tmp_path: Path) -> None:
     assert OriginalInterpolate(4)(frames)[:, 0, 0].tolist() == [1, 1, 1, 2]
     path = volume(tmp_path / "v.dcm")
     steps = OriginalPreprocessor(size=(40, 60), volume_handler=OriginalInterpolate(9))
-    task = Task(steps, "lzw", None, read_frames_as_original, write_tiff_as_original)
+    task = Task(steps, "lzw", None, "cpu", read_frames_as_original, write_tiff_as_original)
     only(run([path], tmp_path / "v.tiff", task))
     assert tifffile.imread(tmp_path / "v.tiff").shape == (9, 60, 40)
     assert tags_of(tmp_path / "v.tiff")[297] == (0, 9)
