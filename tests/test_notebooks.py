@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "jpeg_frames": {"ROUNDS": 1},
     "mammography": {"ROWS": 300, "COLUMNS": 240, "FILES": 3, "BATCH": 2, "ROUNDS": 1},
     "native_volume": {"SLICES": 9, "SIDE": 130, "PART": 8, "PARTS": 5, "ROUNDS": 1},
+    "preprocess": {"ROWS": 320, "COLUMNS": 260, "SLICES": 13, "ROUNDS": 1},
     "slide_patches": {"SIDE": 1024, "PATCHES": 20, "BATCH": 8, "ROUNDS": 1},
 }
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
