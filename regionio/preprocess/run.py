@@ -49,7 +49,7 @@ class Task:
     """
 
     steps: Preprocessor
-    compressor: Compressor = "zstd"
+    compressor: Compressor = "packbits"
     window: tuple[float, float] | None = None
     device: str = "cpu"
     read: Callable[..., SourceFrames] = read_frames

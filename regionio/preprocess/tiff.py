@@ -144,7 +144,7 @@ def write_tiff(
     path: str | os.PathLike[str],
     result: Preprocessed,
     provenance: Provenance,
-    compressor: Compressor = "zstd",
+    compressor: Compressor = "packbits",
 ) -> None:
     """Write frames, one a page; the file has its name only when it is whole.
 
