@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from regionio.preprocess.crop import Box, CropOptions, content_box, union
 from regionio.preprocess.kernels import FILTERS, Filter, resized
+from regionio.preprocess.levels import converted
 from regionio.preprocess.padding import PADDINGS, PaddingSide, padded, padding_for
 from regionio.preprocess.transform import Padding, Transform
 from regionio.preprocess.volumes import Keep, VolumeHandler, interpolated
@@ -145,7 +146,10 @@ class Preprocessor:
             _check_pixels(*self.size, f"size {self.size}")
 
     def __call__(
-        self, pixels: ArrayLike, spacing: Sequence[float] | None = None
+        self,
+        pixels: ArrayLike,
+        spacing: Sequence[float] | None = None,
+        dtype: DTypeLike | None = None,
     ) -> tuple[NDArray[Any], Transform]:
         """Preprocess an array.
 
@@ -156,6 +160,9 @@ class Preprocessor:
             columns, samples]``; an array, one of CuPy, or a region.
         spacing
             Millimetres from one pixel to the next, (x, y) or (x, y, z), where `spacing` is asked for.
+        dtype
+            Of the result: ``"uint8"``, ``"uint16"``, or ``"float32"`` from 0 to 1; None is that of
+            the pixels.
 
         Returns
         -------
@@ -175,7 +182,8 @@ class Preprocessor:
         chosen = frames[_slice(self.volume_handler.wanted(len(frames)))]
         known = dict(zip(AXES, spacing or (), strict=False))
         result = self.process(Frames(chosen, known))
-        found = result.pixels if given.ndim == 4 else result.pixels[..., 0]
+        made = converted(result.pixels, dtype or given.dtype)
+        found = made if given.ndim == 4 else made[..., 0]
         return found[0] if given.ndim == 2 else found, result.transform
 
     def process(self, frames: Frames) -> Preprocessed:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from regionio._transform import GrayTransform, LookupTable, Window
 
-__all__ = ["bits_of", "has_window", "spread", "windowed_down"]
+__all__ = ["bits_of", "converted", "has_window", "spread", "windowed_down"]
+
+
+OUTPUTS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32"))
 
 
 def bits_of(stored_bits: int) -> int:
@@ -22,6 +25,39 @@ def bits_of(stored_bits: int) -> int:
     (8, 16)
     """
     return 8 if stored_bits <= 8 else 16
+
+
+def converted(pixels: Any, dtype: DTypeLike) -> Any:
+    """Return gray levels or colours in another dtype, the whole range to the whole range.
+
+    Parameters
+    ----------
+    pixels
+        uint8 or uint16.
+    dtype
+        uint8 or uint16; or float32, of which 1 is the largest value.
+
+    Raises
+    ------
+    ValueError
+        It is another dtype.
+
+    Examples
+    --------
+    >>> converted(np.array([0, 128, 129, 65535], np.uint16), "uint8").tolist()
+    [0, 0, 1, 255]
+    """
+    wanted = np.dtype(dtype)
+    if wanted not in OUTPUTS:
+        msg = f"dtype is one of {', '.join(map(str, OUTPUTS))}, not {wanted}"
+        raise ValueError(msg)
+    if wanted == pixels.dtype:
+        return pixels
+    if wanted.kind == "f":
+        return pixels.astype(wanted) / wanted.type(np.iinfo(pixels.dtype).max)
+    if wanted.itemsize == 2:
+        return pixels.astype(wanted) * wanted.type(257)  # 255 becomes 65535
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(wanted)
 
 
 def has_window(transforms: tuple[Any, ...]) -> bool:

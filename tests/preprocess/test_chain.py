@@ -169,6 +169,22 @@ def test_wrong_arguments_say_what_is_right(message: str) -> None:
         Preprocessor(**WRONG[message])
 
 
+def test_results_in_other_dtypes() -> None:
+    pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    steps = Preprocessor(crop=False)
+    small, _ = steps(pixels, dtype="uint8")
+    np.testing.assert_array_equal(small, np.floor(pixels / 257 + 0.5))
+    assert small.dtype == np.uint8
+    back, _ = steps(small, dtype=np.uint16)
+    np.testing.assert_array_equal(back, small.astype(np.uint16) * 257)
+    shares, _ = steps(pixels, dtype="float32")
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares, pixels / 65535, rtol=1e-6)
+    assert shares.max() == 1
+    with pytest.raises(ValueError, match="dtype is one of uint8, uint16, float32"):
+        steps(pixels, dtype="int16")
+
+
 def test_arrays_that_are_none_of_pictures() -> None:
     with pytest.raises(TypeError, match="uint8 or uint16 with 2 to 4 axes"):
         Preprocessor()(np.zeros((3, 3), np.float32))
