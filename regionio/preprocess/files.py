@@ -16,6 +16,9 @@ __all__ = ["Source", "by_inode", "by_series", "find_dicom", "result_path", "resu
 
 EXTENSIONS = {".dcm", ".dicom"}
 SIGNATURE_BYTES = 256
+LIST_OF_FILES = "DICOMDIR"
+"""Is DICOM, but holds no picture: exports to disks have one."""
+
 UNNAMED_SERIES = "series"
 
 
@@ -116,6 +119,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _looks_like_dicom(path: Path) -> bool:
     """Return whether a file has an extension of DICOM, or none and DICOM's signature."""
+    if path.name == LIST_OF_FILES:
+        return False
     extension = path.suffix.lower()
     if extension in EXTENSIONS:
         return True

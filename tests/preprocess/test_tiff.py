@@ -207,6 +207,9 @@ def test_lists_and_single_files(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("v.dcm\n\nmissing.dcm\n")
     assert find_dicom(tmp_path / "list.txt") == [path, tmp_path / "missing.dcm"]
     assert find_dicom(path) == [path]
+    (tmp_path / "DICOMDIR").write_bytes(path.read_bytes())
+    (tmp_path / "IM0001").write_bytes(path.read_bytes())
+    assert sorted(find_dicom(tmp_path)) == [tmp_path / "IM0001", path]
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         find_dicom(tmp_path / "nothing")
 
