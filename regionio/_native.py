@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__all__ = ["native", "native_jpeg2000"]
+__all__ = ["native", "native_jpeg2000", "native_pixels"]
 
 
 def _compiled(name: str) -> ModuleType | None:
@@ -20,3 +20,6 @@ native = _compiled("_compiled")
 
 native_jpeg2000 = _compiled("_jpeg2000")
 """The same for `regionio/compiled/jpeg2000.c` with OpenJPEG."""
+
+native_pixels = _compiled("_pixels")
+"""The same for tables and resizing, which need a compiler and nothing else."""

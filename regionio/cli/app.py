@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import regionio
-from regionio._native import native, native_jpeg2000
+from regionio._native import native, native_jpeg2000, native_pixels
 from regionio.cli.bench import bench
 from regionio.cli.combine import combine
 from regionio.cli.extract import extract
@@ -49,7 +49,9 @@ def _print_version(wanted: bool) -> None:
         jpeg2000 = "JPEG 2000 not built"
         if native_jpeg2000 is not None:
             jpeg2000 = native_jpeg2000.JPEG2000_LIBRARY
-        typer.echo(f"regionio {regionio.__version__} (compiled parts: {jpeg}, {jpeg2000})")
+        pixels = "tables and resizing" + ("" if native_pixels is not None else " not built")
+        parts = ", ".join((jpeg, jpeg2000, pixels))
+        typer.echo(f"regionio {regionio.__version__} (compiled parts: {parts})")
         raise typer.Exit
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from regionio.preprocess.crop import Box, CropOptions, content_box, union
+from regionio.preprocess.crop import Box, CropOptions, common_box
 from regionio.preprocess.kernels import FILTERS, Filter, resized
 from regionio.preprocess.levels import converted
 from regionio.preprocess.padding import PADDINGS, PaddingSide, padded, padding_for
@@ -241,11 +241,11 @@ class Preprocessor:
         if not self.crop:
             return Box(0, 0, width, height)
         options = CropOptions(self.crop_max, self.components, self.border_frac)
-        boxes = [box for frame in pixels if (box := content_box(frame, options)) is not None]
-        if not boxes:
+        box = common_box(pixels, options)
+        if box is None:
             msg = "there is nothing but background: every pixel is 0"
             raise ValueError(msg + (" or the largest value" if self.crop_max else ""))
-        return union(boxes)
+        return box
 
     def _size(self, crop: Box, spacing: dict[str, float]) -> tuple[int, int]:
         """Return the (width, height) to which a crop is resized."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from regionio.preprocess.arrays import on_host
 from regionio.preprocess.kernels import resized
 
-__all__ = ["Box", "CropOptions", "content_box", "union"]
+__all__ = ["Box", "CropOptions", "common_box", "content_box", "union"]
 
 THUMBNAIL = 512
 """Longest side of the picture in which connected parts are looked for."""
@@ -119,6 +119,40 @@ def content_box(pixels: NDArray[np.uint8] | NDArray[np.uint16], options: CropOpt
     return Box.between(left, top, right, bottom)
 
 
+def common_box(frames: Iterable[NDArray[Any]], options: CropOptions) -> Box | None:
+    """Return the smallest box that holds the content of all frames.
+
+    Parameters
+    ----------
+    frames
+        As for `content_box`.
+    options
+        What counts as background.
+
+    Returns
+    -------
+    Box or None
+        None where all frames are background.
+    """
+    found: Box | None = None
+    for frame in frames:
+        if found is not None and not options.border_frac and _is_all_in(frame, found, options):
+            continue
+        box = content_box(frame, options)
+        if box is not None:
+            found = box if found is None else union((found, box))
+    return found
+
+
+def _is_all_in(pixels: NDArray[Any], box: Box, options: CropOptions) -> bool:
+    """Return whether there is nothing but background around a box: it is quicker to tell."""
+    beside = pixels[box.top : box.bottom]
+    around = pixels[: box.top], pixels[box.bottom :], beside[:, : box.left], beside[:, box.right :]
+    return all(
+        part.size == 0 or _empty_lines(part, maximum=options.maximum) is None for part in around
+    )
+
+
 def union(boxes: Iterable[Box]) -> Box:
     """Return the smallest box that holds all of some.
 
@@ -134,11 +168,17 @@ def union(boxes: Iterable[Box]) -> Box:
     )
 
 
-def _is_content(pixels: NDArray[Any], *, maximum: bool) -> NDArray[np.bool_]:
-    content: NDArray[np.bool_] = pixels != 0
+def _has_content(lines: NDArray[Any], *, maximum: bool) -> NDArray[np.bool_]:
+    """Return of each line whether it has a pixel that is no background."""
+    axes = tuple(range(1, lines.ndim))
+    content: Any
     if maximum:
-        content &= pixels != np.iinfo(pixels.dtype).max
-    return content
+        below = lines - lines.dtype.type(1)  # of 0 becomes the largest value
+        content = below.min(axis=axes) < np.iinfo(lines.dtype).max - 1
+    else:
+        content = lines.any(axis=axes)
+    found: NDArray[np.bool_] = content
+    return found
 
 
 def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
@@ -156,8 +196,7 @@ def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
 def _empty_lines(lines: NDArray[Any], *, maximum: bool) -> int | None:
     """Return how many of the first lines are background, None where all are."""
     for start in range(0, len(lines), LINES_AT_ONCE):
-        content = _is_content(lines[start : start + LINES_AT_ONCE], maximum=maximum)
-        filled = np.flatnonzero(content.reshape(len(content), -1).any(axis=1))
+        filled = np.flatnonzero(_has_content(lines[start : start + LINES_AT_ONCE], maximum=maximum))
         if len(filled) > 0:
             return start + int(filled[0])
     return None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._native import native_pixels
 from regionio._transform import (
     ColorTransform,
     GrayTransform,
@@ -118,9 +119,19 @@ def transformed(transform: Transform, pixels: NDArray[Any]) -> NDArray[Any]:
         table = _table(transform, pixels.dtype.str)
         # as unsigned numbers, values are places in the table
         places = np.ascontiguousarray(pixels).view(f"u{pixels.itemsize}")
-        found: NDArray[Any] = np.take(table, places, mode="clip")  # "raise" would copy
-        return found
+        return _entries(table, places)
     return _computed(transform, pixels)
+
+
+def _entries(table: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    """Return a table's entries at places, of which each has one."""
+    found: NDArray[Any]
+    if native_pixels is not None:
+        found = np.empty(places.shape, table.dtype)
+        native_pixels.look_up(table, places, found, places.size)
+    else:
+        found = np.take(table, places, mode="clip")  # "raise" would copy
+    return found
 
 
 def lowest_value(transform: Transform) -> float:

@@ -1,0 +1,31 @@
+/* What is done to decoded pixels and would take NumPy many steps; it needs no library. */
+#include "lookup.h"
+#include "resize.h"
+
+PyDoc_STRVAR(look_up_doc,
+"Write what a table holds for each place: look_up(table, places, out, count).\n\n"
+"`places` are of 8 or 16 bits, and the table has an entry for every one that there can be.");
+
+PyDoc_STRVAR(resize_doc,
+"Resize a picture by weighted sums: resize(picture, first_row, row_weight, first_column,\n"
+"column_weight, out).\n\n"
+"`regionio.preprocess.kernels.Taps` says what they are. `picture` is [rows, columns] of uint8,\n"
+"uint16 or float32, with any strides; `out` of the same dtype, row after row.");
+
+static PyMethodDef methods[] = {{"look_up", look_up, METH_VARARGS, look_up_doc},
+                                {"resize", resize, METH_VARARGS, resize_doc},
+                                {NULL, NULL, 0, NULL}};
+
+static int add_names(PyObject *module) {
+    PyObject *names = Py_BuildValue("[ss]", "look_up", "resize");
+    if (names == NULL || PyModule_AddObjectRef(module, "__all__", names) < 0) return -1;
+    Py_DECREF(names);
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_names}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_pixels", "Tables and resizing.", 0, methods, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__pixels(void) { return PyModuleDef_Init(&definition); }
