@@ -50,7 +50,7 @@ def _print_version(wanted: bool) -> None:
         if native_jpeg2000 is not None:
             jpeg2000 = native_jpeg2000.JPEG2000_LIBRARY
         pixels = "tables and resizing" + ("" if native_pixels is not None else " not built")
-        parts = ", ".join((jpeg, jpeg2000, pixels))
+        parts = f"{jpeg}, {jpeg2000}, {pixels}"
         typer.echo(f"regionio {regionio.__version__} (compiled parts: {parts})")
         raise typer.Exit
 
