@@ -20,7 +20,8 @@ __all__ = ["Box", "CropOptions", "common_box", "content_box", "union"]
 THUMBNAIL = 512
 """Longest side of the picture in which connected parts are looked for."""
 
-LINES_AT_ONCE = 32
+AT_ONCE = 32, 256
+"""Rows, and columns, that are looked at together: what they take stays in the cache."""
 
 DARKEST = 1
 """Of 255: what is no brighter is background there."""
@@ -149,7 +150,7 @@ def _is_all_in(pixels: NDArray[Any], box: Box, options: CropOptions) -> bool:
     beside = pixels[box.top : box.bottom]
     around = pixels[: box.top], pixels[box.bottom :], beside[:, : box.left], beside[:, box.right :]
     return all(
-        part.size == 0 or _empty_lines(part, maximum=options.maximum) is None for part in around
+        part.size == 0 or _empty_lines(part, 0, maximum=options.maximum) is None for part in around
     )
 
 
@@ -168,35 +169,37 @@ def union(boxes: Iterable[Box]) -> Box:
     )
 
 
-def _has_content(lines: NDArray[Any], *, maximum: bool) -> NDArray[np.bool_]:
-    """Return of each line whether it has a pixel that is no background."""
-    axes = tuple(range(1, lines.ndim))
+def _has_content(pixels: NDArray[Any], axis: int, *, maximum: bool) -> NDArray[np.bool_]:
+    """Return of each row (axis 0) or column (1) whether it has a pixel that is no background."""
+    axes = tuple(other for other in range(pixels.ndim) if other != axis)
     content: Any
     if maximum:
-        below = lines - lines.dtype.type(1)  # of 0 becomes the largest value
-        content = below.min(axis=axes) < np.iinfo(lines.dtype).max - 1
+        below = pixels - pixels.dtype.type(1)  # of 0 becomes the largest value
+        content = below.min(axis=axes) < np.iinfo(pixels.dtype).max - 1
     else:
-        content = lines.any(axis=axes)
+        content = pixels.any(axis=axes)
     found: NDArray[np.bool_] = content
     return found
 
 
 def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
     """Return the box of what is content, looked for from each side."""
-    top = _empty_lines(pixels, maximum=maximum)
+    top = _empty_lines(pixels, 0, maximum=maximum)
     if top is None:
         return None
-    bottom = len(pixels) - (_empty_lines(pixels[top:][::-1], maximum=maximum) or 0)
-    columns = pixels[top:bottom].swapaxes(0, 1)
-    left = _empty_lines(columns, maximum=maximum) or 0
-    right = len(columns) - (_empty_lines(columns[left:][::-1], maximum=maximum) or 0)
-    return Box.between(left, top, right, bottom)
+    rows = pixels[top:]
+    rows = rows[: len(rows) - (_empty_lines(rows[::-1], 0, maximum=maximum) or 0)]
+    left = _empty_lines(rows, 1, maximum=maximum) or 0
+    right = pixels.shape[1] - (_empty_lines(rows[:, left:][:, ::-1], 1, maximum=maximum) or 0)
+    return Box.between(left, top, right, top + len(rows))
 
 
-def _empty_lines(lines: NDArray[Any], *, maximum: bool) -> int | None:
-    """Return how many of the first lines are background, None where all are."""
-    for start in range(0, len(lines), LINES_AT_ONCE):
-        filled = np.flatnonzero(_has_content(lines[start : start + LINES_AT_ONCE], maximum=maximum))
+def _empty_lines(pixels: NDArray[Any], axis: int, *, maximum: bool) -> int | None:
+    """Return how many of the first rows or columns are background, None where all are."""
+    step = AT_ONCE[axis]
+    for start in range(0, pixels.shape[axis], step):
+        part = pixels[:, start : start + step] if axis else pixels[start : start + step]
+        filled = np.flatnonzero(_has_content(part, axis, maximum=maximum))
         if len(filled) > 0:
             return start + int(filled[0])
     return None

@@ -109,12 +109,13 @@ def read_frames(
     names = [os.path.abspath(file) for file in several]
     with regionio.open(names, values="stored") as stored:
         _check(stored, names)
-        dicom = stored.metadata["dicom"]
+        metadata = stored.metadata  # a copy
+        dicom = metadata["dicom"]
         is_gray = index_of(stored).samples == 1  # a palette is one, too
         is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
         bits = bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8))
         inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
-        breast = stored.metadata.get("mammography") or {}
+        breast = metadata.get("mammography") or {}
     kind: Literal[8, 16] = 8 if bits == 8 else 16
     options: dict[str, Any] = {"num_workers": num_workers, "device": device}
     if not is_gray or is_palette:
