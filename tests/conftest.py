@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ import regionio
 from regionio._workers import worker_pool
 from tests.dicom_files import scene
 from tests.fake_cuda import Cupy, fake_gpu
+from tests.kernels import COMPILER
 from tests.tiff_files import tiff
 
 DATA = Path(__file__).parent / "data"
@@ -58,3 +61,29 @@ def slide(tmp_path: Path) -> Path:
     """Return a slide of one level of JPEG tiles, with halved chroma."""
     options = {"compression": "jpeg", "photometric": "ycbcr", "subsampling": (2, 2)}
     return tiff(tmp_path / "slide.tif", scene(1024, 1024, 3), **options)
+
+
+@cache
+def real_cupy() -> Any | None:
+    """Return CuPy if it has a GPU."""
+    try:
+        import cupy
+    except ImportError:
+        return None
+    try:
+        return cupy if cupy.cuda.runtime.getDeviceCount() else None
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return None
+
+
+@pytest.fixture
+def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Return CuPy, or what stands for it where there is no GPU and a test can do without."""
+    real = real_cupy()
+    if real is not None:
+        yield real
+    elif request.node.get_closest_marker("gpu") or COMPILER is None:
+        pytest.skip("there is no GPU")
+    else:
+        with fake_gpu(monkeypatch) as fake:
+            yield fake

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +12,11 @@ import tifffile
 import regionio
 from regionio import DeviceError
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
-from tests.fake_cuda import fake_gpu
-from tests.kernels import COMPILER
+from tests.fake_cuda import Cupy
 from tests.tiff_files import tiff
 
 DATA = Path(__file__).parent / "data"
 gpu = pytest.mark.gpu  # others do with what stands for a GPU
-
-
-@cache
-def real_cupy() -> Any | None:
-    """Return CuPy if it has a GPU."""
-    try:
-        import cupy
-    except ImportError:
-        return None
-    try:
-        return cupy if cupy.cuda.runtime.getDeviceCount() else None
-    except cupy.cuda.runtime.CUDARuntimeError:
-        return None
-
-
-@pytest.fixture
-def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return CuPy, or what stands for it where there is no GPU and a test can do without."""
-    real = real_cupy()
-    if real is not None:
-        yield real
-    elif request.node.get_closest_marker("gpu") or COMPILER is None:
-        pytest.skip("there is no GPU")
-    else:
-        with fake_gpu(monkeypatch) as fake:
-            yield fake
 
 
 def native_volume(path: Path, *, syntax: str = ".1") -> Path:
@@ -88,7 +59,7 @@ LOSSY = {"aperio", "jpeg", "jpeg gray", "dicom slide"}
 
 
 def most_different(name: str, cupy: Any) -> int:
-    return 1 if name in LOSSY and cupy is real_cupy() else 0
+    return 1 if name in LOSSY and not isinstance(cupy, Cupy) else 0
 
 
 def same(found: Any, expected: np.ndarray, cupy: Any, most: float = 0) -> None:
