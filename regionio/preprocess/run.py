@@ -89,8 +89,12 @@ def run(
     """Preprocess files.
 
     As many files as there are threads are worked on at a time, each with one of them; with fewer
-    files than threads, frames of one file are decoded side by side. Memory: the decoded frames that
-    the volume handler wants, and their gray levels, of so many files.
+    files than threads, frames of one file are decoded side by side.
+
+    Memory, for each file that is worked on: the frames that the volume handler wants, times their
+    pixels, times 2 bytes (1 of 8 bits; 6 and 5 of files without a window, whose values are looked at
+    as floats first), and the frames that come out. Of 64 frames of 2457 × 1890 that is 0.6 GB, or
+    1.8 GB without a window.
 
     Parameters
     ----------
