@@ -68,14 +68,18 @@ HOOKS = (
     Hook(ENGINE + "chunk", "read_to_places", "fetch"),
     Hook(ENGINE + "pictures", "JpegChunk.start", "prepare"),
     Hook(ENGINE + "pictures", "JpegChunk.bring", "upload", "copy_stream"),
-    Hook(ENGINE + "pictures", "JpegChunk._decode_by_engine", "rest of the engine's work"),
+    Hook(ENGINE + "pictures", "JpegChunk._decode", "rest of the threads' work"),
+    Hook(ENGINE + "pictures", "wait", "wait for bytes"),
     Hook(ENGINE + "pictures", "Jpeg2000Chunk.start", "prepare"),
     Hook(ENGINE + "pictures", "Jpeg2000Chunk.bring", "rest of decoding"),
-    Hook(ENGINE + "pictures", "read_to_places", "fetch"),
     Hook(ENGINE + "pictures", "decode_left", "decode what is left"),
-    Hook(ENGINE + "nvimagecodec", "StreamTiles.views", "make views"),
-    Hook(ENGINE + "nvimagecodec", "StreamTiles.decode", "parse"),
-    Hook(ENGINE + "nvimagecodec", "BatchDecoder.decode", "nvImageCodec's call", "argument"),
+    Hook(ENGINE + "stream_tiles", "StreamTiles.__init__", "prepare"),
+    Hook(ENGINE + "stream_tiles", "StreamTiles.sort", "parse"),
+    Hook(ENGINE + "nvimagecodec", "slot_views", "make views"),
+    Hook(ENGINE + "nvjpeg", "JpegDecoder.decode", "make tables"),
+    Hook(ENGINE + "nvjpeg", "NvJpeg.prepare", "nvJPEG's call"),
+    Hook(ENGINE + "nvjpeg", "NvJpeg.decode", "nvJPEG's call"),
+    Hook(ENGINE + "nvimagecodec", "Jpeg2000Decoder.decode", "nvImageCodec's call", "argument"),
     Hook(ENGINE + "decoded", "CpuTiles.decode", "decode by the CPU"),
     Hook(ENGINE + "decoded", "CpuChunk.start", "prepare"),
     Hook(ENGINE + "raw", "RawChunk.start", "prepare"),
@@ -96,7 +100,7 @@ class Part:
     Parameters
     ----------
     who
-        ``GPU``, ``GPU's thread``, ``engine's threads``, ``consumer`` or ``workers``.
+        ``GPU``, ``GPU's thread``, ``nvJPEG's threads``, ``consumer`` or ``workers``.
     part
         As in `Hook`.
     calls, seconds
@@ -258,7 +262,7 @@ class Clock:
 def _who() -> str:
     name = threading.current_thread().name
     if name.startswith("regionio cuda"):
-        return "engine's threads" if " jpeg" in name else WITHIN
+        return "nvJPEG's threads" if " jpeg" in name else WITHIN
     return "consumer" if threading.current_thread() is threading.main_thread() else "workers"
 
 

@@ -1,4 +1,4 @@
-"""A GPU that is none: what regionio uses of CuPy, nvImageCodec and KvikIO, in main memory.
+"""A GPU that is none: what regionio uses of CuPy, NVIDIA's decoders and KvikIO, in main memory.
 
 Everything is done at once, in the order in which it is asked for, and the kernels are compiled for
 the CPU. It shows that the right work is asked for, in an order that would be right; it can't show
@@ -18,8 +18,8 @@ from typing import Any, Self
 
 import imagecodecs
 import numpy as np
-import simplejpeg
 
+from tests.fake_nvjpeg import JpegLibrary, at
 from tests.kernels import compiled_average, compiled_bytestream, compiled_gather
 
 
@@ -212,13 +212,7 @@ class ImageDecoder:
     def _decode(self, source: np.ndarray, image: Array, params: Any) -> Any:
         data = source.tobytes()
         try:
-            if data[:2] == b"\xff\xd8":
-                if params["color_spec"] == "SYCC":
-                    pixels = imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-                else:
-                    colors = "GRAY" if params["color_spec"] == "GRAY" else "RGB"
-                    pixels = simplejpeg.decode_jpeg(data, colors, strict=False)
-            elif data[:4] == b"\xff\x4f\xff\x51" and data[8] & 0x40:
+            if data[:4] == b"\xff\x4f\xff\x51" and data[8] & 0x40:
                 pixels = imagecodecs.htj2k_decode(data)
             else:
                 pixels = imagecodecs.jpeg2k_decode(data)
@@ -245,11 +239,11 @@ def image_at(array: Any, stream: int) -> np.ndarray:
 
 def fake_nvimgcodec() -> Any:
     module: Any = ModuleType("nvidia.nvimgcodec")
-    module.BackendKind = SimpleNamespace(HW_GPU_ONLY=0, GPU_ONLY=1, HYBRID_CPU_GPU=2)
+    module.BackendKind = SimpleNamespace(GPU_ONLY=1, HYBRID_CPU_GPU=2)
     module.Backend = lambda kind: kind
     module.Decoder = ImageDecoder
-    module.ColorSpec = SimpleNamespace(SRGB="SRGB", GRAY="GRAY", SYCC="SYCC")
-    module.SampleFormat = SimpleNamespace(I_RGB="I_RGB", P_Y="P_Y", I_YUV="I_YUV")
+    module.ColorSpec = SimpleNamespace(SRGB="SRGB", GRAY="GRAY")
+    module.SampleFormat = SimpleNamespace(I_RGB="I_RGB", P_Y="P_Y")
     module.DecodeParams = dict
     module.CodeStream = lambda data: data
     module.as_image = image_at
@@ -337,22 +331,21 @@ class FakeNvcomp:
             FakeNvcomp.tiles_decompressed += 1
 
 
-def at(address: Any, nbytes: Any) -> Any:
-    """Return bytes of memory, to be written, too."""
-    return (ctypes.c_uint8 * int(nbytes)).from_address(int(address))
-
-
 @contextlib.contextmanager
 def fake_gpu(
     monkeypatch: Any, *, codec: bool = True, kvikio: bool = False, gds: bool = False
 ) -> Iterator[Cupy]:
-    """Have regionio use the fakes: nvImageCodec's, KvikIO's and its GPUDirect Storage if asked."""
+    """Have regionio use the fakes: of decoders, KvikIO and its GPUDirect Storage if asked."""
     import sys
 
-    from regionio.engines.cuda import device, nvimagecodec, streams
+    from regionio.engines.cuda import device, nvimagecodec, routes, streams
+    from regionio.engines.cuda.nvjpeg import NvJpeg
     from regionio.storage import kvikio as reader
 
+    _close_threads(streams._threads)  # where there is a GPU, one of them drives it
     cupy = Cupy()
+    library = JpegLibrary()
+    monkeypatch.setattr(routes, "nvjpeg", lambda: NvJpeg(library) if codec else None)
     nvidia: Any = ModuleType("nvidia")
     if codec:
         nvidia.nvimgcodec = fake_nvimgcodec()
@@ -360,7 +353,7 @@ def fake_gpu(
     monkeypatch.setitem(sys.modules, "nvidia", nvidia)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     fake = cupy.kvikio = fake_kvikio(gds=gds) if kvikio else None
-    ImageDecoder.tiles_decoded = 0
+    ImageDecoder.tiles_decoded = JpegLibrary.tiles_decoded = 0
     monkeypatch.setitem(sys.modules, "kvikio", fake)
     monkeypatch.setitem(sys.modules, "kvikio.defaults", fake and fake.defaults)
     caches = device._cupy, nvimagecodec.nvimagecodec, reader.kvikio
@@ -370,7 +363,12 @@ def fake_gpu(
     try:
         yield cupy
     finally:
-        for key in list(streams._threads):
-            streams._threads.pop(key).close()
+        _close_threads(streams._threads)
+        library.check_closed()
         for cache in caches:
             cache.cache_clear()
+
+
+def _close_threads(threads: Any) -> None:
+    for key in list(threads):
+        threads.pop(key).close()

@@ -23,9 +23,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from regionio.codecs.cpu.jpeg_facts import JpegFacts
 from regionio.compose.gather import GATHER_PIECE
+from regionio.engines.cuda.nvjpeg import JpegDecoder
 from tests import fake_cuda
 from tests.fake_cuda import Cupy, fake_gpu
+from tests.fake_nvjpeg import at
 
 PAGE = 2**16
 Times = dict[str, int]
@@ -279,6 +282,23 @@ def noting_decoder(cuda: CheckedCuda) -> type[fake_cuda.ImageDecoder]:
     return CheckedDecoder
 
 
+def note_nvjpeg(cuda: CheckedCuda, monkeypatch: Any) -> None:
+    """Have it noted what nvJPEG reads and writes."""
+    decode = JpegDecoder.decode
+
+    def noting(
+        self: Any, process: Any, colors: Any, streams: Any, slots: Any, row_bytes: int, stream: Any
+    ) -> bool:
+        for (address, nbytes), slot in zip(streams.tolist(), slots.tolist(), strict=True):
+            height = JpegFacts.of(memoryview(at(address, nbytes)).cast("B")).height
+            order, end = cuda.order, slot + height * row_bytes
+            order.note_bytes(stream, address, address + nbytes, "nvJPEG reads", write=False)
+            order.note_bytes(stream, slot, end, "nvJPEG writes", write=True)
+        return decode(self, process, colors, streams, slots, row_bytes, stream)
+
+    monkeypatch.setattr(JpegDecoder, "decode", noting)
+
+
 def noting_file(cuda: CheckedCuda) -> type[fake_cuda.CuFile]:
     class CheckedFile(fake_cuda.CuFile):
         """A file whose reads are noted: the host waits for them."""
@@ -313,6 +333,7 @@ def checked_gpu(monkeypatch: Any, **options: Any) -> Iterator[tuple[Cupy, Checke
         codec = sys.modules.get("nvidia.nvimgcodec")
         if codec is not None:
             monkeypatch.setattr(codec, "Decoder", noting_decoder(cuda))
+        note_nvjpeg(cuda, monkeypatch)
         if cupy.kvikio is not None:
             cupy.kvikio.CuFile = noting_file(cuda)
         take = memory.PinnedBuffer.take

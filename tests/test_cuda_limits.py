@@ -17,9 +17,9 @@ from regionio import DeviceError, RegionIOError
 from regionio.codecs.cuda import Jpeg2000Facts
 from regionio.engines.cuda import streams
 from regionio.engines.cuda.tasks import Tasks
-from tests import fake_cuda
 from tests.dicom_files import ROOT, scene, shape_of, write
 from tests.fake_cuda import Cupy, fake_gpu
+from tests.fake_nvjpeg import JpegLibrary
 from tests.kernels import COMPILER
 from tests.test_cuda_ways import SIDE, equal
 from tests.tiff_files import tiff
@@ -90,7 +90,7 @@ def test_tiles_that_are_kept_are_decoded_whole(
     fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("regionio.engines.group.piece_decoder_for", lambda *_: None)
-    monkeypatch.setattr("regionio.engines.cuda.routes.nvimagecodec", lambda: None)
+    monkeypatch.setattr("regionio.engines.cuda.routes.nvjpeg", lambda: None)
     image = regionio.open(slide)
     grid = np.array([(x, y) for y in range(0, SIDE, 16) for x in range(0, SIDE, 64)])
     for device_batch, batch in zip(
@@ -146,7 +146,7 @@ def test_colours_that_attributes_call_ybr(
 def test_what_fails_when_it_is_decoded_again_is_told(
     fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fake_cuda.ImageDecoder, "_decode", lambda *_: None)
+    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", lambda *_: 3)
 
     def lost(*_: Any) -> Any:
         raise OSError(5, "Input/output error")
@@ -154,21 +154,6 @@ def test_what_fails_when_it_is_decoded_again_is_told(
     monkeypatch.setattr("regionio.engines.cuda.decoded.CpuTiles.decode", lost)
     with pytest.raises(RegionIOError, match="Input/output error"):
         regionio.open(slide).read_region(device="cuda", num_workers=0)
-
-
-def test_the_engine_is_given_up_only_where_it_does_nothing() -> None:
-    from regionio.engines.cuda.engine import Engine
-
-    one: Any = Engine(Cupy(), 0)
-    one.note(0, 63)
-    assert one.is_there
-    one.note(0, 1)
-    assert not one.is_there
-    one.note(5, 0)
-    assert one.is_there
-    one.note(0, 1000)
-    assert one.is_there
-    one.close()
 
 
 @pytest.mark.parametrize("dtype", [">f4", "longdouble", "complex128"])

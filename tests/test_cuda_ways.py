@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
@@ -15,11 +17,12 @@ import tifffile
 import regionio
 from regionio import DeviceError, RegionIOError
 from regionio.codecs.cuda import ByteStreams, adler_of, source_text
-from regionio.engines.cuda import nvcomp, streams
+from regionio.engines.cuda import nvcomp, nvjpeg
 from regionio.storage import kvikio as storage_kvikio
 from tests import fake_cuda
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
 from tests.fake_cuda import Cupy, fake_gpu
+from tests.fake_nvjpeg import JpegLibrary
 from tests.kernels import COMPILER, compiled_bytestream
 from tests.tiff_files import tiff
 
@@ -53,35 +56,102 @@ def equal(path: Path, size: tuple[int, int] = (100, 90), count: int = 60, **opti
     return loader
 
 
-def engine() -> Any:
-    """Return the engine of the only GPU."""
-    [thread] = streams._threads.values()
-    return thread.context.engine
-
-
-@pytest.mark.parametrize("num_workers", [0, 1, 3])
-def test_the_engine_and_threads_share_jpeg(fake: Cupy, slide: Path, num_workers: int) -> None:
+@pytest.mark.parametrize(("num_workers", "on_gpu"), [(0, True), (1, True), (64, False)])
+def test_nvjpeg_decodes_where_that_is_sooner(
+    fake: Cupy, slide: Path, num_workers: int, on_gpu: bool
+) -> None:
     image = regionio.open(slide)
     found = image.read_region(device="cuda", num_workers=num_workers)
     np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))
-    decoded = fake_cuda.ImageDecoder.tiles_decoded
-    assert decoded == (256 if num_workers == 0 else decoded)
+    assert JpegLibrary.tiles_decoded == (256 if on_gpu else 0)
     equal(slide, num_workers=num_workers)
 
 
-def test_without_an_engine_threads_do_all(
+def test_what_nvjpeg_refuses_threads_decode(
     fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fake_cuda.ImageDecoder, "_decode", lambda *_: None)
+    decode, seen = JpegLibrary._decode, []
+
+    def refuses(self: Any, data: bytes, layout: int) -> np.ndarray:
+        seen.append(data)
+        if len(seen) == 40:
+            raise ValueError
+        return decode(self, data, layout)
+
+    monkeypatch.setattr(JpegLibrary, "_decode", refuses)
     image = regionio.open(slide)
     expected = np.asarray(image.read_region())
     for _ in range(3):
         found = image.read_region(device="cuda", num_workers=0)
         np.testing.assert_array_equal(np.array(found.array), expected)
-    assert not engine().is_there
+    assert len(seen) == 40 + 2 * 256
 
 
-def test_without_nvimagecodec_threads_do_all(monkeypatch: pytest.MonkeyPatch, slide: Path) -> None:
+@pytest.mark.parametrize(("status", "message"), [(5, "lower batch_size"), (6, "status 6")])
+def test_what_is_not_the_files_fault_is_an_error(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch, status: int, message: str
+) -> None:
+    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", lambda *_: status)
+    with pytest.raises(DeviceError, match=message):
+        regionio.open(slide).read_region(device="cuda", num_workers=1)
+
+
+LOSSLESS = {1: True, 2: True, 4: False, 7: False}
+"""Predictor → whether nvJPEG has it."""
+
+
+def lossless(frame: np.ndarray, predictor: int, bits: int) -> bytes:
+    options: dict[str, Any] = {"predictor": predictor, "bitspersample": bits}
+    return bytes(imagecodecs.jpeg8_encode(frame, lossless=True, **options))
+
+
+@pytest.mark.parametrize("predictor", LOSSLESS)
+@pytest.mark.parametrize("bits", [12, 16])
+def test_lossless_jpeg(
+    fake: Cupy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predictor: int, bits: int
+) -> None:
+    def encode(frame: np.ndarray) -> bytes:
+        return lossless(frame, predictor, bits)
+
+    path = frames(tmp_path / "l.dcm", ".4.57", (3, 900, 1000), encode, "uint16")
+    equal(path, num_workers=1)
+    assert (JpegLibrary.tiles_decoded > 0) == LOSSLESS[predictor]
+    JpegLibrary.tiles_decoded = 0
+    monkeypatch.setattr(JpegLibrary, "version", (12, 4, 0))  # gives zeros now and then
+    equal(path, num_workers=1)
+    assert JpegLibrary.tiles_decoded == 0
+
+
+def test_lossless_jpeg_with_a_sign(fake: Cupy, tmp_path: Path) -> None:
+    def encode(frame: np.ndarray) -> bytes:
+        return lossless(frame.view(np.uint16), 1, 16)
+
+    volume = np.stack([scene(900, 1000, 1, "uint16", 12) for _ in range(3)]).view(np.int16) - 900
+    for used in (16, 12):
+        attributes = {**shape_of(volume, used), "PixelRepresentation": 1}
+        streams = [encode(frame[..., 0]) for frame in volume]
+        JpegLibrary.tiles_decoded = 0
+        equal(write(tmp_path / f"{used}.dcm", ROOT + ".4.70", streams, **attributes), num_workers=1)
+        assert JpegLibrary.tiles_decoded > 0
+
+
+def test_nvjpeg_is_found_where_its_package_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "nvidia" / "cu13" / "lib"
+    folder.mkdir(parents=True)
+    source = tmp_path / "property.cpp"
+    source.write_text('extern "C" int nvjpegGetProperty(int n, int *v) { *v = 13 - n; return 0; }')
+    built = [str(COMPILER), "-shared", "-fPIC", "-o", str(folder / "libnvjpeg.so.13"), str(source)]
+    subprocess.run(built, check=True)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
+    monkeypatch.setattr(nvjpeg, "find_spec", lambda name: spec if name == "nvidia" else None)
+    found = nvjpeg.nvjpeg.__wrapped__()
+    assert found is not None
+    assert found.takes("lossless")
+
+
+def test_without_decoders_threads_do_all(monkeypatch: pytest.MonkeyPatch, slide: Path) -> None:
     with fake_gpu(monkeypatch, codec=False):
         equal(slide)
 
@@ -127,8 +197,10 @@ def test_jpeg_2000_goes_to_the_gpu_where_that_is_sooner(
 
 def test_rgb_stored_as_such_is_not_converted(fake: Cupy, tmp_path: Path) -> None:
     path = tiff(tmp_path / "rgb.tif", scene(640, 640, 3), compression="jpeg", photometric="rgb")
-    equal(path, num_workers=0)
-    assert fake_cuda.ImageDecoder.tiles_decoded > 0
+    image = regionio.open(path)
+    found = image.read_region(device="cuda", num_workers=0)
+    np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))
+    assert JpegLibrary.tiles_decoded == 100
 
 
 @pytest.mark.parametrize("gds", [False, True])

@@ -8,6 +8,7 @@ from regionio._index import Encoding
 from regionio.codecs.cuda.bytestream import ByteStreams, adler_of, byte_streams, source_text
 from regionio.codecs.cuda.jpeg import Colors, JpegStreams, jpeg_streams
 from regionio.codecs.cuda.jpeg2000 import Jpeg2000Facts, Jpeg2000Streams, jpeg2000_streams
+from regionio.codecs.cuda.jpeg_lossless import LosslessJpegStreams, lossless_jpeg_streams
 
 __all__ = [
     "ByteStreams",
@@ -16,6 +17,7 @@ __all__ = [
     "Jpeg2000Facts",
     "Jpeg2000Streams",
     "JpegStreams",
+    "LosslessJpegStreams",
     "adler_of",
     "byte_streams",
     "gpu_streams",
@@ -44,4 +46,8 @@ class GpuStreams(Protocol):
 
 def gpu_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> GpuStreams | None:
     """Return what makes streams of an encoding's tiles, None if the CPU has to decode them."""
-    return jpeg_streams(encoding, tile_shape) or jpeg2000_streams(encoding, tile_shape)
+    return (
+        jpeg_streams(encoding, tile_shape)
+        or lossless_jpeg_streams(encoding, tile_shape)
+        or jpeg2000_streams(encoding, tile_shape)
+    )

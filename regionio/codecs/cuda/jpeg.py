@@ -21,7 +21,7 @@ Colors = Literal["gray", "rgb", "as is"]
 
 BASELINE = 0xC0
 USUAL_SAMPLING = {(across, 0x11, 0x11) for across in (0x11, 0x12, 0x21, 0x22)}
-"""4:4:4, 4:4:0, 4:2:2 and 4:2:0: what the hardware engine decodes."""
+"""4:4:4, 4:4:0, 4:2:2 and 4:2:0: what is compared with libjpeg."""
 
 YCBCR_COMPONENTS = {(1, 2, 3), (0, 1, 2)}
 """Identifiers of components that decoders take for Y, Cb and Cr where nothing else is said."""
@@ -94,7 +94,7 @@ class JpegStreams:
         if facts.process != BASELINE or facts.precision != 8:
             return None
         if len(facts.components) == 1:
-            return "gray"
+            return "gray" if facts.sampling == (0x11,) else None
         if self._are_as_is(facts):
             return "as is" if len(set(facts.sampling)) == 1 else None
         if facts.sampling not in USUAL_SAMPLING:

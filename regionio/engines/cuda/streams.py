@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from regionio._errors import DeviceError
 from regionio.engines.cuda.budget import HeldBudget
+from regionio.engines.cuda.decoder_threads import DecoderThreads
 from regionio.engines.cuda.device import opened_device
-from regionio.engines.cuda.engine import Engine
 from regionio.engines.cuda.memory import PinnedBuffer, Retired
 from regionio.engines.cuda.slabs import SlabPool
 from regionio.storage import FileIdentity
@@ -50,6 +50,8 @@ class Context:
         By which tiles are decoded, and copied.
     idle_stream
         On which nothing is ever done.
+    jpeg
+        The threads that drive nvJPEG.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
@@ -66,7 +68,7 @@ class Context:
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
         self._decoder: Any = None
         self.kernels: dict[Any, Any] = {}
-        self.engine = Engine(self.cupy, number)
+        self.jpeg = DecoderThreads(self.cupy, number)
         self._files: dict[FileIdentity, DeviceFile] = {}
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
@@ -104,7 +106,7 @@ class Context:
 
     def close(self) -> None:
         """Let go of decoders, which must not wait for the interpreter's end."""
-        self.engine.close()
+        self.jpeg.close()
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None

@@ -1,0 +1,224 @@
+"""nvJPEG: batches of JPEG streams to pictures in the GPU's memory, Huffman codes and all.
+
+Source: docs.nvidia.com/cuda/nvjpeg, the C interface of versions 12 and 13.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regionio._errors import DeviceError
+from regionio.codecs.cuda import Colors
+
+__all__ = ["LEAST_BATCH", "JpegDecoder", "NvJpeg", "Process", "nvjpeg"]
+
+Process = Literal["baseline", "lossless"]
+
+PLACES = ("cu13/lib/libnvjpeg.so.13", "nvjpeg/lib/libnvjpeg.so.12")
+"""Where the packages of NVIDIA's have the library."""
+
+BACKENDS: dict[Process, int] = {"baseline": 2, "lossless": 6}
+"""What decodes them by kernels."""
+
+INTERPOLATED = 32
+"""Flag: chroma is upsampled as libjpeg does it."""
+
+FORMATS: dict[tuple[Process, Colors], int] = {
+    ("baseline", "gray"): 2,
+    ("baseline", "rgb"): 5,
+    ("baseline", "as is"): 10,
+    ("lossless", "as is"): 7,
+}
+"""How pictures come out: luma, RGB, components as they are, and 16-bit samples."""
+
+LEAST_BATCH = 51
+"""Of fewer streams than that, the Huffman codes are left to the CPU, one stream after another."""
+
+WITHOUT_SILENT_ZEROS = (13, 0, 2)
+"""Version from which on lossless pictures of any depth come out."""
+
+OF_THE_STREAM = {3, 4, 10}
+"""Statuses of streams that are damaged, not supported, or incomplete."""
+
+PICTURE = np.dtype([("channel", "u8", 4), ("pitch", "u8", 4)])
+"""``nvjpegImage_t``."""
+
+
+class NvJpeg:
+    """The library.
+
+    Parameters
+    ----------
+    library
+        As ctypes has loaded it.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        parts = [ctypes.c_int() for _ in range(3)]
+        for number, part in enumerate(parts):
+            _check(library.nvjpegGetProperty(number, ctypes.byref(part)), "to say its version")
+        self._version = tuple(part.value for part in parts)
+
+    def takes(self, process: Process) -> bool:
+        """Return whether this version decodes it rightly."""
+        return process == "baseline" or self._version >= WITHOUT_SILENT_ZEROS
+
+    def handle(self, process: Process) -> ctypes.c_void_p:
+        """Return what states are made with."""
+        found = ctypes.c_void_p()
+        flags = INTERPOLATED if process == "baseline" else 0
+        create = self._library.nvjpegCreateEx
+        _check(create(BACKENDS[process], None, None, flags, ctypes.byref(found)), "to begin")
+        return found
+
+    def state(self, handle: ctypes.c_void_p) -> ctypes.c_void_p:
+        """Return what a batch is decoded with."""
+        found = ctypes.c_void_p()
+        _check(self._library.nvjpegJpegStateCreate(handle, ctypes.byref(found)), "to begin")
+        return found
+
+    def prepare(
+        self, handle: ctypes.c_void_p, state: ctypes.c_void_p, count: int, layout: int
+    ) -> None:
+        """Have a state expect so many streams."""
+        run = self._library.nvjpegDecodeBatchedInitialize
+        _check(run(handle, state, count, 1, layout), "a batch")
+
+    def decode(
+        self, handle: ctypes.c_void_p, state: ctypes.c_void_p, tables: list[int], stream: int
+    ) -> bool:
+        """Have streams decoded; return whether nothing is wrong with any.
+
+        Parameters
+        ----------
+        handle, state
+            As above.
+        tables
+            Addresses of the table of streams' addresses, of their bytes, and of ``PICTURE``.
+        stream
+            The CUDA stream's address.
+        """
+        memory = map(ctypes.c_void_p, (*tables, stream))
+        status = self._library.nvjpegDecodeBatched(handle, state, *memory)
+        if status in OF_THE_STREAM:
+            return False
+        _check(status, "to decode")
+        return True
+
+    def close(self, handle: ctypes.c_void_p, states: list[ctypes.c_void_p]) -> None:
+        """Give back what they hold."""
+        for state in states:
+            self._library.nvjpegJpegStateDestroy(state)
+        self._library.nvjpegDestroy(handle)
+
+
+class JpegDecoder:
+    """A decoder, which belongs to one thread and one GPU.
+
+    Parameters
+    ----------
+    library
+        The library.
+    """
+
+    def __init__(self, library: NvJpeg) -> None:
+        self._library = library
+        self._handles: dict[Process, ctypes.c_void_p] = {}
+        self._states: dict[tuple[Process, Colors], ctypes.c_void_p] = {}
+        self._counts: dict[tuple[Process, Colors], int] = {}
+
+    def decode(
+        self,
+        process: Process,
+        colors: Colors,
+        streams: NDArray[np.uint64],
+        slots: NDArray[np.uint64],
+        row_bytes: int,
+        stream: Any,
+    ) -> bool:
+        """Have streams decoded.
+
+        Parameters
+        ----------
+        process, colors
+            What they are, and what is made of their components.
+        streams
+            ``uint64[n, 2]``, address and bytes of each; they stay until the CUDA stream is done.
+        slots
+            ``uint64[n]``, where its picture goes.
+        row_bytes
+            From one row of a picture to the next.
+        stream
+            The CUDA stream.
+
+        Returns
+        -------
+        bool
+            Whether nothing is wrong with any of them; if something is, none counts as decoded.
+        """
+        kind = process, colors
+        missing = LEAST_BATCH - len(streams) if process == "baseline" else 0
+        if missing > 0:  # the last one is written again, to the same place
+            streams = np.concatenate([streams, np.repeat(streams[-1:], missing, axis=0)])
+            slots = np.concatenate([slots, np.repeat(slots[-1:], missing)])
+        addresses, nbytes = (np.ascontiguousarray(column) for column in streams.T)
+        pictures = np.zeros(len(slots), PICTURE)
+        pictures["channel"][:, 0] = slots
+        pictures["pitch"][:, 0] = row_bytes
+        handle, state = self._made(kind)
+        if self._counts.get(kind) != len(streams):
+            self._library.prepare(handle, state, len(streams), FORMATS[kind])
+            self._counts[kind] = len(streams)
+        tables = [table.ctypes.data for table in (addresses, nbytes, pictures)]
+        return self._library.decode(handle, state, tables, stream.ptr)
+
+    def _made(self, kind: tuple[Process, Colors]) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+        process, _ = kind
+        if process not in self._handles:
+            self._handles[process] = self._library.handle(process)
+        if kind not in self._states:
+            self._states[kind] = self._library.state(self._handles[process])
+        return self._handles[process], self._states[kind]
+
+    def close(self) -> None:
+        """Give back what the decoder holds."""
+        for process, handle in self._handles.items():
+            states = [state for kind, state in self._states.items() if kind[0] == process]
+            self._library.close(handle, states)
+        self._handles.clear()
+        self._states.clear()
+        self._counts.clear()
+
+
+def _check(status: int, what: str) -> None:
+    if status == 5:
+        msg = f"nvJPEG has no memory for {what}: lower batch_size or prefetch_factor"
+        raise DeviceError(msg)
+    if status != 0:
+        msg = f"nvJPEG refused {what} with status {status}"
+        raise DeviceError(msg)
+
+
+@cache
+def nvjpeg() -> NvJpeg | None:
+    """Return the library, None where it is not installed."""
+    try:
+        spec = find_spec("nvidia")
+    except (ModuleNotFoundError, ValueError):
+        spec = None
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    installed = [str(Path(folder, place)) for place in PLACES for folder in folders]
+    for place in (*installed, *(Path(place).name for place in PLACES)):
+        try:
+            return NvJpeg(ctypes.CDLL(place))
+        except OSError:
+            continue
+    return None
