@@ -13,7 +13,8 @@ from regionio._cuda_batches import CudaBatches
 from regionio._errors import ClosedError, DeviceError, RegionIOError
 from regionio._index import Encoding
 from regionio._reader import Reader
-from regionio._window import Window
+from regionio._window import Window, stacked
+from regionio.compose.gather import GatherKind
 from regionio.engines import ReadStats
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.composer import Composer
@@ -27,7 +28,7 @@ from regionio.engines.group import TileGroup, groups_of
 
 __all__ = ["CudaJob"]
 
-CHUNK_TILES = 512
+CHUNK_TILES = 1024
 
 
 class JobOwner(Protocol):
@@ -117,8 +118,7 @@ class CudaJob:
             first = self._batches.first_batch
             self._errors = dict.fromkeys(range(first, first + len(self._batches.counts)), error)
         else:
-            for part in self._again:
-                self._compose_again(context, part)
+            self._compose_again(context)
             self._batches.complete(context)
             self._event = context.compose_stream.record()
         self._again.clear()
@@ -150,33 +150,43 @@ class CudaJob:
     def _compose(self, context: Context, chunk: TileChunk) -> None:
         """Write the pieces of a chunk's tiles into regions."""
         self._work.note(chunk.stats)
-        self._write(context, chunk, chunk.group.window, chunk.complete_rows(context), chunk.failed)
+        window, rows = self._sound(chunk.group.window, chunk.complete_rows(context), chunk.failed)
+        self._write(context, chunk.kind, window, rows)
+        chunk.lease.slab.busy = context.compose_stream.record()
 
-    def _compose_again(self, context: Context, part: HeldPart) -> None:
+    def _compose_again(self, context: Context) -> None:
         """Write the pieces of tiles that were decoded for earlier batches."""
-        if not part.chunk.finished:
-            msg = "a batch before this one, whose tiles it needs, could not be read"
-            raise DeviceError(msg)
-        self._write(context, part.chunk, part.window, part.rows(context), part.failed)
+        alike: dict[GatherKind, list[tuple[Window, NDArray[Any]]]] = {}
+        for part in self._again:
+            if not part.chunk.finished:
+                msg = "a batch before this one, whose tiles it needs, could not be read"
+                raise DeviceError(msg)
+            found = self._sound(part.window, part.rows(context), part.failed)
+            alike.setdefault(part.chunk.kind, []).append(found)
+        for kind, found_alike in alike.items():
+            windows, rows = zip(*found_alike, strict=True)
+            self._write(context, kind, stacked(windows), np.concatenate(rows))
+        for part in self._again:
+            part.chunk.lease.slab.busy = context.compose_stream.record()
 
-    def _write(
-        self,
-        context: Context,
-        chunk: TileChunk,
-        window: Window,
-        rows: NDArray[Any],
-        failed: dict[int, RegionIOError],
-    ) -> None:
+    def _sound(
+        self, window: Window, rows: NDArray[Any], failed: dict[int, RegionIOError]
+    ) -> tuple[Window, NDArray[Any]]:
+        """Return the tiles that could be read; regions that need others have an error."""
         bounds, batch_size = window.first_piece, self._batches.batch_size
         for member, error in failed.items():
             for region in window.pieces["region"][bounds[member] : bounds[member + 1]].tolist():
                 self._errors.setdefault(region // batch_size, error)
-        if failed:
-            there = np.setdiff1d(np.arange(len(window)), list(failed))
-            window, rows = window.chosen(there), rows[there]
+        if not failed:
+            return window, rows
+        there = np.setdiff1d(np.arange(len(window)), list(failed))
+        return window.chosen(there), rows[there]
+
+    def _write(
+        self, context: Context, kind: GatherKind, window: Window, rows: NDArray[Any]
+    ) -> None:
         assert self._composer is not None
-        self._composer(context, chunk.kind, window, rows)
-        chunk.lease.slab.busy = context.compose_stream.record()
+        self._composer(context, kind, window, rows)
 
 
 def _portions(window: Window, most_tiles: int) -> Iterator[Window]:

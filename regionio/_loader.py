@@ -21,9 +21,11 @@ __all__ = ["Loader", "LoaderOptions"]
 WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
-LEAST_TILES = 256
-LEAST_TILES_CUDA = 512
+LEAST_TILES, LEAST_TILES_CUDA = 256, 4096
 """Small batches are planned together until they need about so many tiles."""
+
+TOGETHER_BYTES = 2**28
+"""Batches that are planned together take at most this much, one batch excepted."""
 
 
 @dataclass(frozen=True)
@@ -254,6 +256,7 @@ class Epoch:
         self._handed_out = 0
         self.delivered = skip
         self._to_skip = skip * options.batch_size
+        self._begun = False
         self._finalizer = weakref.finalize(self, _end, self._work, file)
         self._finalizer.atexit = False
 
@@ -322,7 +325,8 @@ class Epoch:
             self._feed.take(self._to_skip)
             self._to_skip = 0
         while not self._exhausted and len(self._ahead) <= self._window - self._together:
-            wanted = self._together * batch_size
+            wanted = batch_size * (self._together if self._begun else 1)  # the first one soon
+            self._begun = True
             locations, indices, self._error = self._feed.take(wanted)
             self._exhausted = len(locations) < wanted
             if self._options.drop_last or self._error is not None:
@@ -344,8 +348,10 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
         return 1, 1
     tiles, nbytes = reader.tiles_per_region, reader.region_bytes
     least = LEAST_TILES if reader.device is None else LEAST_TILES_CUDA
-    together = max(1, int(least / (tiles * options.batch_size)))
+    batch_bytes = max(1, nbytes * options.batch_size)
+    together = int(min(least / (tiles * options.batch_size), TOGETHER_BYTES / batch_bytes))
+    together = max(1, together)
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
-    affordable = max(1, WINDOW_BYTES // max(1, nbytes * options.batch_size))
+    affordable = max(1, WINDOW_BYTES // batch_bytes)
     window = min(window, affordable)
     return min(together, window), window

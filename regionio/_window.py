@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,16 @@ from numpy.typing import NDArray
 
 from regionio._index import ImageIndex, Level, TileTable
 
-__all__ = ["PIECE", "TILE", "View", "Window", "make_window", "runs", "single_piece_window"]
+__all__ = [
+    "PIECE",
+    "TILE",
+    "View",
+    "Window",
+    "make_window",
+    "runs",
+    "single_piece_window",
+    "stacked",
+]
 
 PIECE = np.dtype(
     [
@@ -194,6 +204,20 @@ def make_window(
     first_piece = np.concatenate(([0], np.cumsum(counts[rank])))
     by_rank = np.repeat(starts[rank] - first_piece[:-1], counts[rank]) + np.arange(len(pieces))
     return Window(views, tiles[rank], first_piece, pieces[by_rank])
+
+
+def stacked(windows: Sequence[Window]) -> Window:
+    """Return windows over the same views as one, the tiles of each behind those of the last."""
+    if len(windows) == 1:
+        return windows[0]
+    ends = np.cumsum([0, *(len(window.pieces) for window in windows)]).tolist()
+    bounds = [w.first_piece[:-1] + end for w, end in zip(windows, ends[:-1], strict=True)]
+    return Window(
+        windows[0].views,
+        np.concatenate([window.tiles for window in windows]),
+        np.concatenate([*bounds, ends[-1:]]),
+        np.concatenate([window.pieces for window in windows]),
+    )
 
 
 def single_piece_window(

@@ -207,13 +207,13 @@ def test_rgb_stored_as_such_is_not_converted(fake: Cupy, tmp_path: Path) -> None
 def test_kvikio_reads_what_lies_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gds: bool
 ) -> None:
-    volume = noise(12, 300, 320, 1, dtype="uint16")
+    volume = noise(12, 420, 400, 1, dtype="uint16")
     path = write(tmp_path / "v.dcm", ROOT + ".1", volume.tobytes(), **shape_of(volume, 16))
     with fake_gpu(monkeypatch, kvikio=True, gds=gds) as cupy:
         image = regionio.open(path)
         found = image.read_region(device="cuda", num_workers=6)
         np.testing.assert_array_equal(np.array(found.array), volume[..., 0])
-        loader = image.read_region([(0, 0, z) for z in range(12)], (320, 300, 1), device="cuda")
+        loader = image.read_region([(0, 0, z) for z in range(12)], (400, 420, 1), device="cuda")
         np.testing.assert_array_equal(
             np.concatenate([np.array(region.array) for region in loader]), volume[..., 0]
         )

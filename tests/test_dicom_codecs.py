@@ -130,7 +130,8 @@ def test_run_lengths_that_go_on_after_the_last_pixel(tmp_path: Path, samples: in
     head = struct.pack("<16I", len(segments), *starts, *[0] * (15 - len(segments)))
     frame = head + b"".join(segments)
     path = write(tmp_path / "a.dcm", ROOT + ".5", [frame], **shape_of(pixels))
-    np.testing.assert_array_equal(frames_of(path), by_pydicom(pydicom.dcmread(path)))
+    pydicoms = by_pydicom(pydicom.dcmread(path), plugin="pydicom")  # others panic
+    np.testing.assert_array_equal(frames_of(path), pydicoms)
     np.testing.assert_array_equal(frames_of(path), pixels)
 
 

@@ -86,7 +86,7 @@ def test_resizing(cupy: Any, kind: Filter, dtype: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("samples", [1, 3])
 def test_arrays(cupy: Any, samples: int) -> None:
-    frames = noise(5, 90, 70, samples, dtype="uint16")
+    frames = noise(5, 90, 70, samples, dtype="uint16").copy()
     frames[:, :20] = 0
     for dtype in ("uint8", "uint16", "float32"):
         steps = Preprocessor(size=(40, 50), border_frac=0.1)

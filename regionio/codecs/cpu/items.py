@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from regionio._errors import DecodeError
 from regionio.codecs._contract import Decoder
 
-__all__ = ["HEADER_BYTES", "ItemsDecoder", "content_of", "is_one_item"]
+__all__ = ["HEADER_BYTES", "ITEM", "ItemsDecoder", "content_of", "is_one_item"]
 
 ITEM = b"\xfe\xff\x00\xe0"
 HEADER_BYTES = 8

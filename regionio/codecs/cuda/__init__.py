@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._index import Encoding
 from regionio.codecs.cuda.bytestream import ByteStreams, adler_of, byte_streams, source_text
 from regionio.codecs.cuda.jpeg import Colors, JpegStreams, jpeg_streams
@@ -41,6 +44,25 @@ class GpuStreams(Protocol):
 
     def colors(self, data: memoryview) -> Colors | None:
         """Return what is to be made of a tile's components, None if the CPU has to decode it."""
+        ...
+
+    def alike(
+        self, buffer: NDArray[np.uint8], ranges: NDArray[np.int64]
+    ) -> tuple[Colors | None, NDArray[np.bool_]] | None:
+        """Return what `colors` has said last, and of which tiles it would say the same for sure.
+
+        Parameters
+        ----------
+        buffer
+            The memory that tiles are in.
+        ranges
+            ``int64[n, 2]``, where each begins and ends.
+
+        Returns
+        -------
+        tuple or None
+            The colours, and ``bool[n]``; None where tiles have to be looked at one by one.
+        """
         ...
 
 

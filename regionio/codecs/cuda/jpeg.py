@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._errors import DecodeError
 from regionio._index import Encoding
-from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
+from regionio.codecs.cpu.items import HEADER_BYTES, ITEM, is_one_item
 from regionio.codecs.cpu.jpeg import END, START, is_plain, tables_of
 from regionio.codecs.cpu.jpeg_facts import TAIL_BYTES, JpegFacts
 from regionio.codecs.cpu.jpeg_frame import JpegColors
@@ -89,6 +92,33 @@ class JpegStreams:
                 return None
             known = self._known = facts, self._colors_of(facts)
         return known[1]
+
+    def alike(
+        self, buffer: NDArray[np.uint8], ranges: NDArray[np.int64]
+    ) -> tuple[Colors | None, NDArray[np.bool_]] | None:
+        """Return what `colors` has said last, and of which tiles it would say the same for sure.
+
+        Parameters
+        ----------
+        buffer, ranges
+            As of `GpuStreams.alike`.
+        """
+        if self._known is None:
+            return None
+        facts, colors = self._known
+        begin, end = ranges.T
+        start = begin + HEADER_BYTES * (self._of_frames is not None)
+        head = np.frombuffer(facts.head, np.uint8)
+        same = end - start >= len(head) + TAIL_BYTES
+        start, tail = np.where(same, start, 0), np.where(same, end - TAIL_BYTES, 0)
+        same &= (buffer[start[:, None] + np.arange(len(head))] == head).all(axis=1)
+        last = buffer[tail[:, None] + np.arange(TAIL_BYTES)]
+        same &= ((last[:, :-1] == END[0]) & (last[:, 1:] == END[1])).any(axis=1)
+        if self._of_frames is not None:
+            items = np.ascontiguousarray(buffer[(start - HEADER_BYTES)[:, None] + np.arange(8)])
+            same &= items[:, :4].view("<u4")[:, 0] == int.from_bytes(ITEM, "little")
+            same &= items[:, 4:].copy().view("<u4")[:, 0] == end - begin - HEADER_BYTES
+        return colors, same
 
     def _colors_of(self, facts: JpegFacts) -> Colors | None:
         if facts.process != BASELINE or facts.precision != 8:

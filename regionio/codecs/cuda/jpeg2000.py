@@ -8,6 +8,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
 from regionio.codecs.cuda.jpeg import Colors
@@ -135,6 +138,9 @@ class Jpeg2000Streams:
         if not self._is_usual(facts) or not _is_plain_container(head[: head.find(CODESTREAM)]):
             return None
         return "gray" if facts.samples == 1 else "rgb"
+
+    def alike(self, buffer: NDArray[np.uint8], ranges: NDArray[np.int64]) -> None:
+        """Return None: tiles are few, and each is looked at."""
 
     def _is_usual(self, facts: Jpeg2000Facts) -> bool:
         itemsize = (facts.precision + 7) // 8

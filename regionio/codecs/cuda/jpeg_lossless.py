@@ -5,6 +5,9 @@ Source: ITU-T T.81, annex H; DICOM PS3.5, A.4.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
@@ -66,6 +69,9 @@ class LosslessJpegStreams:
         scan = scan_of(stream, len(facts.head))
         is_plain = scan is not None and scan[0] in PREDICTORS and scan[1] == 0
         return "as is" if is_usual and has_depth and is_plain else None
+
+    def alike(self, buffer: NDArray[np.uint8], ranges: NDArray[np.int64]) -> None:
+        """Return None: frames are few, and each is looked at."""
 
 
 def scan_of(stream: memoryview, place: int) -> tuple[int, int] | None:

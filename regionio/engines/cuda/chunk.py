@@ -81,6 +81,7 @@ class TileChunk:
         self._tables = plan.tables
         self._compose: Callable[[Context, TileChunk], None] | None = plan.compose
         self._buffer: PinnedBuffer | None = None
+        self._rows: NDArray[Any] | None = None
         self.ranges = self.group.ranges()
         for member, reason in self.group.wrong_ranges().items():
             self.fail(member, CorruptFileError(reason))
@@ -101,10 +102,11 @@ class TileChunk:
 
     def complete_rows(self, context: Context) -> NDArray[Any]:
         """Return the same, with the address of each tile's table of values."""
-        rows = self.rows()
-        if self._tables is not None:
-            rows["table"] = self._tables.addresses(context, self.group.tile)
-        return rows
+        if self._rows is None:
+            self._rows = self.rows()
+            if self._tables is not None:
+                self._rows["table"] = self._tables.addresses(context, self.group.tile)
+        return self._rows
 
     def start(self, context: Context) -> None:
         """Have bytes fetched by other threads."""

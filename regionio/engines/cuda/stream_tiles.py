@@ -74,14 +74,26 @@ class StreamTiles:
         prefix, skipped = self._streams.prefix, self._streams.skipped
         memory = buffer.data
         _, nbytes, place = self.placed.T
+        stands = np.column_stack([place, place + nbytes])
         content = place + skipped
         found = SortedStreams(np.column_stack([content - len(prefix), place + nbytes]))
-        ranges = np.column_stack([place, place + nbytes, content]).tolist()
-        for number, (begin, end, start) in enumerate(ranges):
-            colors = self._streams.colors(memory[begin:end])
-            if colors is None:
-                found.unsuited.append(number)
-                continue
-            found.by_colors.setdefault(colors, []).append(number)
-            memory[start - len(prefix) : start] = prefix
+        left: list[int] = np.arange(len(stands)).tolist()
+        alike = self._streams.alike(buffer, stands)
+        if alike is not None:
+            colors, same = alike
+            self._sort_in(found, colors, np.flatnonzero(same).tolist())
+            left = np.flatnonzero(~same).tolist()
+        for number in left:
+            colors = self._streams.colors(memory[slice(*stands[number].tolist())])
+            self._sort_in(found, colors, [number])
+        if len(prefix) > skipped:  # else it is what stands there
+            for numbers in found.by_colors.values():
+                for start in content[numbers].tolist():
+                    memory[start - len(prefix) : start] = prefix
         return found
+
+    def _sort_in(self, found: SortedStreams, colors: Colors | None, numbers: list[int]) -> None:
+        if colors is None:
+            found.unsuited.extend(numbers)
+        elif numbers:
+            found.by_colors.setdefault(colors, []).extend(numbers)
