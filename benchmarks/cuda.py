@@ -7,6 +7,7 @@ cucim-cu13, kvikio-cu13, or -cu12). A peer that is missing or fails is left out 
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -123,9 +124,14 @@ def _compare(
             "failed": failed,
         }
         text = page(title, rows, failed, about, workers, rounds)
-        _write(settings.results / work, result, text)
+        _write(settings.results / name_of(work), result, text)
     if rows:
-        plot(rows, settings.results / f"{work}.png")
+        plot(rows, settings.results / f"{name_of(work)}.png")
+
+
+def name_of(work: str) -> str:
+    """Return the name of the results, which says so where nvCOMP is used."""
+    return f"{work}-nvcomp" if os.environ.get("REGIONIO_NVCOMP") == "1" else work
 
 
 def _profile(settings: Settings, about: dict[str, object], versions: dict[str, str]) -> None:
