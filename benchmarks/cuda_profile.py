@@ -66,12 +66,9 @@ HOOKS = (
     Hook(ENGINE + "chunk", "TileChunk.finish", "rest of finishing"),
     Hook(ENGINE + "chunk", "TileChunk.upload", "upload", "copy_stream"),
     Hook(ENGINE + "chunk", "read_to_places", "fetch"),
-    Hook(ENGINE + "pictures", "JpegChunk.start", "prepare"),
-    Hook(ENGINE + "pictures", "JpegChunk.bring", "upload", "copy_stream"),
-    Hook(ENGINE + "pictures", "JpegChunk._decode", "rest of the threads' work"),
+    Hook(ENGINE + "pictures", "StreamChunk.start", "prepare"),
+    Hook(ENGINE + "pictures", "StreamChunk._decode", "rest of the threads' work"),
     Hook(ENGINE + "pictures", "wait", "wait for bytes"),
-    Hook(ENGINE + "pictures", "Jpeg2000Chunk.start", "prepare"),
-    Hook(ENGINE + "pictures", "Jpeg2000Chunk.bring", "rest of decoding"),
     Hook(ENGINE + "pictures", "decode_left", "decode what is left"),
     Hook(ENGINE + "stream_tiles", "StreamTiles.__init__", "prepare"),
     Hook(ENGINE + "stream_tiles", "StreamTiles.sort", "parse"),
@@ -100,7 +97,7 @@ class Part:
     Parameters
     ----------
     who
-        ``GPU``, ``GPU's thread``, ``nvJPEG's threads``, ``consumer`` or ``workers``.
+        ``GPU``, ``GPU's thread``, ``decoders' threads``, ``consumer`` or ``workers``.
     part
         As in `Hook`.
     calls, seconds
@@ -262,7 +259,7 @@ class Clock:
 def _who() -> str:
     name = threading.current_thread().name
     if name.startswith("regionio cuda"):
-        return "nvJPEG's threads" if " jpeg" in name else WITHIN
+        return "decoders' threads" if " decode" in name else WITHIN
     return "consumer" if threading.current_thread() is threading.main_thread() else "workers"
 
 

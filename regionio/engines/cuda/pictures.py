@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from regionio.codecs.cuda import Colors, GpuStreams
 from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuTiles
-from regionio.engines.cuda.decoder_threads import DecoderThread
 from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, slot_views
 from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process
 from regionio.engines.cuda.slots import Slots
@@ -25,7 +24,7 @@ __all__ = ["Jpeg2000Chunk", "JpegChunk", "decode_left"]
 
 
 class StreamChunk(TileChunk):
-    """Tiles that a decoder of the GPU takes, each into a slot.
+    """Tiles that a decoder of the GPU takes, each into a slot, in a thread that drives it.
 
     Parameters
     ----------
@@ -38,6 +37,64 @@ class StreamChunk(TileChunk):
     def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
         super().__init__(plan)
         self.tiles = StreamTiles(self, self.members_by_offset(), streams)
+        self._left: list[int] = []
+
+    def start(self, context: Context) -> None:
+        self.bytes = self.take_buffer(context, self.tiles.total)
+        self.lease = context.slabs.take(self.tiles.slots.total)
+        self.read(self.tiles.placed, self.bytes)
+        self.futures.append(context.decoders.run(self._decode, context, list(self.futures)))
+
+    def _decode(self, context: Context, reads: list[Future[FetchCount]]) -> FetchCount:
+        """Decode tiles once they are read."""
+        wait(reads)
+        if any(read.exception() for read in reads):  # who collects the reads raises it
+            return FetchCount()
+        stream = context.decoders.stream()
+        if self.lease.slab.busy is not None:
+            stream.wait_event(self.lease.slab.busy)
+        found = self.tiles.sort(self.bytes)
+        self._left += found.unsuited
+        try:
+            for colors, numbers in found.by_colors.items():
+                self._left += self.decode_alike(context, stream, colors, found.ranges, numbers)
+        finally:
+            self.events.append(stream.record())
+        return FetchCount()
+
+    def decode_alike(
+        self,
+        context: Context,
+        stream: Any,
+        colors: Colors,
+        ranges: NDArray[np.int64],
+        numbers: list[int],
+    ) -> list[int]:
+        """Decode tiles whose components become the same.
+
+        Parameters
+        ----------
+        context
+            Of the GPU.
+        stream
+            By which it is done.
+        colors
+            What becomes of components.
+        ranges
+            Where in `bytes` the streams of all tiles begin and end.
+        numbers
+            Of the tiles.
+
+        Returns
+        -------
+        list of int
+            Numbers of those that the decoder has not decoded.
+        """
+        raise NotImplementedError  # each kind has its own
+
+    def bring(self, context: Context) -> None:
+        del self.bytes  # a chunk may be kept for long
+        decode_left(context, self, self.tiles.slots, self._left)
 
     def rows(self) -> NDArray[Any]:
         slots = self.tiles.slots
@@ -46,30 +103,25 @@ class StreamChunk(TileChunk):
 
 
 class Jpeg2000Chunk(StreamChunk):
-    """Tiles that nvJPEG2000 decodes, all in one call."""
+    """Tiles that nvJPEG2000 decodes."""
 
-    def start(self, context: Context) -> None:
-        self._bytes = self.take_buffer(context, self.tiles.total)
-        self.read(self.tiles.placed, self._bytes)
-
-    def bring(self, context: Context) -> None:
-        slots = self.tiles.slots
-        self.lease = context.slabs.take(slots.total)
-        decoder = context.decoder(lambda: Jpeg2000Decoder(context.number))
-        views = slot_views(self.lease.slab, slots, context.idle_stream)
-        found = self.tiles.sort(self._bytes)
-        left = found.unsuited
-        for colors, numbers in found.by_colors.items():
-            streams = [self._bytes[slice(*found.ranges[number])] for number in numbers]
-            places = [views[number] for number in numbers]
-            done = decoder.decode(streams, places, colors, context.decode_stream)
-            left += [number for number, ok in zip(numbers, done, strict=True) if not ok]
-        del self._bytes
-        decode_left(context, self, slots, left)
+    def decode_alike(
+        self,
+        context: Context,
+        stream: Any,
+        colors: Colors,
+        ranges: NDArray[np.int64],
+        numbers: list[int],
+    ) -> list[int]:
+        decoder = context.decoders.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
+        views = slot_views(self.lease.slab, self.tiles.slots, context.idle_stream)
+        streams = [self.bytes[slice(*ranges[number].tolist())] for number in numbers]
+        done = decoder.decode(streams, [views[number] for number in numbers], colors, stream)
+        return [number for number, is_done in zip(numbers, done, strict=True) if not is_done]
 
 
 class JpegChunk(StreamChunk):
-    """Tiles that nvJPEG decodes, in a thread that drives it.
+    """Tiles that nvJPEG decodes.
 
     Parameters
     ----------
@@ -87,60 +139,30 @@ class JpegChunk(StreamChunk):
         super().__init__(plan, streams)
         self._library = library
         self._process: Process = process
-        self._left: list[int] = []
 
     @property
     def kind(self) -> GatherKind:
         return replace(super().kind, used_bits=self.group.encoding.option("used_bits"))
 
-    def start(self, context: Context) -> None:
-        self._bytes = self.take_buffer(context, self.tiles.total)
-        self.lease = context.slabs.take(self.tiles.slots.total)
-        self.read(self.tiles.placed, self._bytes)
-        reads = list(self.futures)
-        self.futures.append(context.jpeg.run(self._decode, context, reads))
-
-    def _decode(self, context: Context, reads: list[Any]) -> FetchCount:
-        """Decode tiles once they are read."""
-        wait(reads)
-        if any(read.exception() for read in reads):  # who collects the reads raises it
-            return FetchCount()
-        mine = context.jpeg.mine(lambda: JpegDecoder(self._library))
-        if self.lease.slab.busy is not None:
-            mine.stream.wait_event(self.lease.slab.busy)
-        found = self.tiles.sort(self._bytes)
-        self._left += found.unsuited
-        try:
-            for colors, numbers in found.by_colors.items():
-                if not self._decode_alike(mine, colors, numbers, found.ranges[numbers]):
-                    self._left += numbers
-        finally:
-            self.events.append(mine.stream.record())
-        return FetchCount()
-
-    def _decode_alike(
-        self, mine: DecoderThread, colors: Colors, numbers: list[int], ranges: NDArray[np.int64]
-    ) -> bool:
+    def decode_alike(
+        self,
+        context: Context,
+        stream: Any,
+        colors: Colors,
+        ranges: NDArray[np.int64],
+        numbers: list[int],
+    ) -> list[int]:
+        decoder = context.decoders.decoder(JpegDecoder, lambda: JpegDecoder(self._library))
         slots = self.tiles.slots
-        begin, end = ranges.T
-        streams = np.column_stack([begin + self._bytes.ctypes.data, end - begin])
+        begin, end = ranges[numbers].T
+        streams = np.column_stack([begin + self.bytes.ctypes.data, end - begin])
         address = int(self.lease.slab.memory.data.ptr)
         places = address + np.array(numbers, dtype=np.int64) * slots.step
         _, columns, samples = slots.shape
         row_bytes = columns * samples * slots.dtype.itemsize
-        found: bool = mine.decoder.decode(
-            self._process,
-            colors,
-            streams.astype(np.uint64),
-            places.astype(np.uint64),
-            row_bytes,
-            mine.stream,
-        )
-        return found
-
-    def bring(self, context: Context) -> None:
-        del self._bytes  # a chunk may be kept for long
-        decode_left(context, self, self.tiles.slots, self._left)
+        tables = streams.astype(np.uint64), places.astype(np.uint64)
+        is_done = decoder.decode(self._process, colors, *tables, row_bytes, stream)
+        return [] if is_done else numbers
 
 
 def decode_left(context: Context, chunk: TileChunk, slots: Slots, left: list[int]) -> None:

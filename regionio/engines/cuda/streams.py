@@ -50,8 +50,8 @@ class Context:
         By which tiles are decoded, and copied.
     idle_stream
         On which nothing is ever done.
-    jpeg
-        The threads that drive nvJPEG.
+    decoders
+        The threads that drive decoders.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
@@ -66,9 +66,8 @@ class Context:
             self.idle_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.copy_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
-        self._decoder: Any = None
         self.kernels: dict[Any, Any] = {}
-        self.jpeg = DecoderThreads(self.cupy, number)
+        self.decoders = DecoderThreads(self.cupy, number)
         self._files: dict[FileIdentity, DeviceFile] = {}
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
@@ -88,12 +87,6 @@ class Context:
         buffer.wait()
         return buffer
 
-    def decoder(self, make: Callable[[], Any]) -> Any:
-        """Return the decoder that belongs to this thread; `make` gives it once."""
-        if self._decoder is None:
-            self._decoder = make()
-        return self._decoder
-
     def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
         """Return a file as KvikIO has opened it; those used last stay open."""
         file = self._files.pop(identity, None)
@@ -106,10 +99,7 @@ class Context:
 
     def close(self) -> None:
         """Let go of decoders, which must not wait for the interpreter's end."""
-        self.jpeg.close()
-        if self._decoder is not None:
-            self._decoder.close()
-            self._decoder = None
+        self.decoders.close()
         self.kernels.clear()
         for file in self._files.values():
             file.close()
