@@ -41,8 +41,13 @@ FORMATS: dict[tuple[Process, Colors], int] = {
 LEAST_BATCH = 51
 """Of fewer streams than that, the Huffman codes are left to the CPU, one stream after another."""
 
-WITHOUT_SILENT_ZEROS = (13, 0, 2)
-"""Version from which on lossless pictures of any depth come out."""
+SINCE: dict[tuple[Process, Colors], tuple[int, ...]] = {
+    ("baseline", "gray"): (12, 1),
+    ("baseline", "rgb"): (12, 1),
+    ("baseline", "as is"): (13, 0),
+    ("lossless", "as is"): (13, 0, 2),
+}
+"""Version that has the flag and the format, and no silent zeros for lossless pictures of some depths."""
 
 OF_THE_STREAM = {3, 4, 10}
 """Statuses of streams that are damaged, not supported, or incomplete."""
@@ -67,9 +72,9 @@ class NvJpeg:
             _check(library.nvjpegGetProperty(number, ctypes.byref(part)), "to say its version")
         self._version = tuple(part.value for part in parts)
 
-    def takes(self, process: Process) -> bool:
-        """Return whether this version decodes it rightly."""
-        return process == "baseline" or self._version >= WITHOUT_SILENT_ZEROS
+    def takes(self, process: Process, colors: Colors) -> bool:
+        """Return whether this version decodes them rightly."""
+        return self._version >= SINCE[process, colors]
 
     def handle(self, process: Process) -> ctypes.c_void_p:
         """Return what states are made with."""
@@ -165,6 +170,8 @@ class JpegDecoder:
             Whether nothing is wrong with any of them; if something is, none counts as decoded.
         """
         kind = process, colors
+        if not self._library.takes(process, colors):
+            return False
         missing = LEAST_BATCH - len(streams) if process == "baseline" else 0
         if missing > 0:  # the last one is written again, to the same place
             streams = np.concatenate([streams, np.repeat(streams[-1:], missing, axis=0)])

@@ -32,6 +32,7 @@ What stands behind it, measured on one H200 with 16 cores (``benchmarks/results/
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from numpy.typing import NDArray
 
 from regionio._index import Encoding, ImageIndex
 from regionio.codecs.cuda import (
+    Colors,
     GpuStreams,
     Jpeg2000Streams,
     LosslessJpegStreams,
@@ -50,7 +52,7 @@ from regionio.engines.cuda.decoded import CpuChunk
 from regionio.engines.cuda.inflated import InflatedChunk
 from regionio.engines.cuda.nvcomp import nvcomp
 from regionio.engines.cuda.nvimagecodec import nvimagecodec
-from regionio.engines.cuda.nvjpeg import Process, nvjpeg
+from regionio.engines.cuda.nvjpeg import NvJpeg, Process, nvjpeg
 from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
 from regionio.engines.cuda.streams import Context
@@ -107,7 +109,7 @@ def _picture_chunk(plan: ChunkPlan) -> TileChunk | None:
     if streams is None or library is None:
         return None
     process: Process = "lossless" if isinstance(streams, LosslessJpegStreams) else "baseline"
-    is_for_gpu = library.takes(process) and _is_for_jpeg(plan, streams, process)
+    is_for_gpu = _is_for_jpeg(plan, streams, library, process)
     return JpegChunk(plan, streams, library, process) if is_for_gpu else None
 
 
@@ -139,12 +141,14 @@ def _is_plain(encoding: Encoding) -> bool:
     )
 
 
-def _is_for_jpeg(plan: ChunkPlan, streams: GpuStreams, process: Process) -> bool:
+def _is_for_jpeg(plan: ChunkPlan, streams: GpuStreams, library: NvJpeg, process: Process) -> bool:
     """Return whether nvJPEG decodes tiles like the first, and sooner than the CPU."""
     group = plan.group
     sooner = gpu_decodes_lossless_sooner if process == "lossless" else gpu_decodes_jpeg_sooner
     height, width, _ = group.tile_shape
-    return sooner(len(group), height * width, plan.tasks.most) and _suits(plan, streams)
+    if not sooner(len(group), height * width, plan.tasks.most):
+        return False
+    return _suits(plan, streams, lambda colors: library.takes(process, colors))
 
 
 def _is_for_jpeg2000(plan: ChunkPlan, streams: GpuStreams) -> bool:
@@ -155,16 +159,16 @@ def _is_for_jpeg2000(plan: ChunkPlan, streams: GpuStreams) -> bool:
     nbytes = group.ranges()[:, 1]
     if not is_fast and not gpu_decodes_jpeg2000_sooner(nbytes, samples, plan.tasks.most):
         return False
-    return _suits(plan, streams)
+    return _suits(plan, streams, lambda _: True)
 
 
-def _suits(plan: ChunkPlan, streams: GpuStreams) -> bool:
+def _suits(plan: ChunkPlan, streams: GpuStreams, takes: Callable[[Colors], bool]) -> bool:
     """Return whether the GPU decodes tiles like the first that is seen."""
     group = plan.group
     if group.encoding not in plan.suits:
         [(_, first)] = group.fetch([0], FetchCount())
-        takes = isinstance(first, memoryview) and streams.colors(first) is not None
-        plan.suits[group.encoding] = takes
+        colors = streams.colors(first) if isinstance(first, memoryview) else None
+        plan.suits[group.encoding] = colors is not None and takes(colors)
     return plan.suits[group.encoding]
 
 
