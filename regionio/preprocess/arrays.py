@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beside", "is_on_host", "on_host"]
+__all__ = ["beside", "is_on_host", "on_host", "round_half_up"]
 
 
 def is_on_host(pixels: Any) -> bool:
@@ -26,6 +26,15 @@ def beside(array: NDArray[Any], pixels: Any) -> Any:
     import cupy
 
     return cupy.asarray(array)
+
+
+def round_half_up(value: float) -> int:
+    """Return the nearest integer, the larger of two, as Rust does it.
+
+    >>> round_half_up(2.5), round(2.5)
+    (3, 2)
+    """
+    return int(np.floor(value + 0.5))
 
 
 def on_host(pixels: Any) -> NDArray[Any]:

@@ -12,18 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from regionio.preprocess.arrays import round_half_up
 from regionio.preprocess.crop import Box, CropOptions, common_box
 from regionio.preprocess.kernels import FILTERS, Filter, resized
 from regionio.preprocess.levels import converted
 from regionio.preprocess.padding import PADDINGS, PaddingSide, padded, padding_for
 from regionio.preprocess.transform import Padding, Transform
-from regionio.preprocess.volumes import Keep, VolumeHandler, interpolated
+from regionio.preprocess.volumes import (
+    Interpolate,
+    Keep,
+    VolumeHandler,
+    frames_wanted,
+    interpolated,
+)
 
 __all__ = ["Frames", "Preprocessed", "Preprocessor"]
 
 AXES = "XYZ"
 MOST_PIXELS = 2**30
 """Of a frame that is made: more is a mistake in the arguments."""
+
+COLORS = {3, 4}
+FRAMES, SAMPLES = "NTZ", "C"
+"""Axes of a region that become those of frames, and of samples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +68,15 @@ class Preprocessed:
         From places in the source to places here, and back.
     spacing
         As of `Frames`.
+    places
+        Of each frame, where it lies among those that came in, counted from 0; None: it is made of
+        all of them.
     """
 
     pixels: NDArray[Any]
     transform: Transform
     spacing: dict[str, float]
+    places: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,9 +172,10 @@ class Preprocessor:
         ----------
         pixels
             uint8 or uint16, ``[rows, columns]``, ``[frames, rows, columns]`` or ``[frames, rows,
-            columns, samples]``; an array, one of CuPy, or a region.
+            columns, samples]``; an array, one of CuPy, or a region, whose `dims` count.
         spacing
-            Millimetres from one pixel to the next, (x, y) or (x, y, z), where `spacing` is asked for.
+            Millimetres from one pixel to the next, (x, y) or (x, y, z), where `spacing` is asked for;
+            None is a region's.
         dtype
             Of the result: ``"uint8"``, ``"uint16"``, or ``"float32"`` from 0 to 1; None is that of
             the pixels.
@@ -167,24 +183,18 @@ class Preprocessor:
         Returns
         -------
         pixels
-            Of as many axes, where those were that came in.
+            Of as many axes, where those were that came in; of a region, ``[frames, rows, columns]``,
+            with samples if it has any, without frames if it has none.
         transform
             From places in the array that came in to places in that which comes out, and back.
         """
-        given: Any = getattr(pixels, "array", pixels)  # of a region
-        given = given if hasattr(given, "get") else np.asarray(given)  # a GPU's stay there
-        if given.dtype not in (np.uint8, np.uint16) or given.ndim not in {2, 3, 4}:
-            msg = (
-                f"pixels are uint8 or uint16 with 2 to 4 axes, not {given.dtype} with {given.ndim}"
-            )
-            raise TypeError(msg)
-        frames = given.reshape(given.shape if given.ndim == 4 else (-1, *given.shape[-2:], 1))
-        chosen = frames[_slice(self.volume_handler.wanted(len(frames)))]
-        known = dict(zip(AXES, spacing or (), strict=False))
-        result = self.process(Frames(chosen, known))
-        made = converted(result.pixels, dtype or given.dtype)
-        found = made if given.ndim == 4 else made[..., 0]
-        return found[0] if given.ndim == 2 else found, result.transform
+        frames, axes = _as_frames(pixels)
+        wanted = frames_wanted(self.volume_handler, len(frames))
+        known = dict(zip(AXES, spacing, strict=False)) if spacing is not None else _spacing(pixels)
+        result = self.process(Frames(frames[wanted.start : wanted.stop], known))
+        made = converted(result.pixels, dtype or frames.dtype)
+        made = made if "C" in axes else made[..., 0]
+        return made if "N" in axes else made[0], result.transform
 
     def process(self, frames: Frames) -> Preprocessed:
         """Take all steps.
@@ -197,11 +207,10 @@ class Preprocessor:
         """
         pixels = frames.pixels
         height, width = pixels.shape[1:3]
-        pixels = self.volume_handler(pixels)
+        spacing = dict(frames.spacing)
+        pixels, places = self._at_depth(pixels, spacing)
         if frames.upside_down:
             pixels = pixels[:, ::-1, ::-1]
-        spacing = dict(frames.spacing)
-        pixels = self._at_depth(pixels, spacing)
         crop = self._crop(pixels)
         pixels = pixels[:, *crop.slices]
         size = self._size(crop, spacing)
@@ -216,22 +225,36 @@ class Preprocessor:
         transform = Transform((width, height), frames.upside_down, crop, size, padding)
         pixels = padded(pixels, padding)
         pixels = pixels if pixels.flags.c_contiguous else pixels.copy()
-        return Preprocessed(pixels, transform, spacing)
+        return Preprocessed(pixels, transform, spacing, places)
 
     def with_handler(self, handler: VolumeHandler) -> Preprocessor:
         """Return the same with another volume handler."""
         return replace(self, volume_handler=handler)
 
-    def _at_depth(self, pixels: NDArray[Any], spacing: dict[str, float]) -> NDArray[Any]:
-        """Interpolate frames where a spacing along Z is asked for."""
-        if self.spacing is None or len(self.spacing) < 3 or len(pixels) < 2:
-            return pixels
-        if "Z" not in spacing:
-            msg = "spacing along z is asked for, and that of the frames is not known"
-            raise ValueError(msg)
-        count = round((len(pixels) - 1) * spacing["Z"] / self.spacing[2]) + 1
-        spacing["Z"] *= (len(pixels) - 1) / max(1, count - 1)
-        return self._interpolated(pixels, count)
+    def _at_depth(
+        self, pixels: NDArray[Any], spacing: dict[str, float]
+    ) -> tuple[NDArray[Any], tuple[float, ...] | None]:
+        """Return the frames that are made of those that came in, and where they lie among them.
+
+        A spacing along Z that is asked for comes before a number of frames.
+        """
+        before = len(pixels)
+        depth = None if self.spacing is None or len(self.spacing) < 3 else self.spacing[2]
+        if before > 1 and (depth is None or not isinstance(self.volume_handler, Interpolate)):
+            pixels = self.volume_handler(pixels)
+        if depth is not None and len(pixels) > 1:
+            if "Z" not in spacing:
+                msg = "spacing along z is asked for, and that of the frames is not known"
+                raise ValueError(msg)
+            count = round_half_up((len(pixels) - 1) * spacing["Z"] / depth) + 1
+            pixels = self._interpolated(pixels, count)
+        after = len(pixels)
+        if after == 1 and before > 1:  # of all, or the first alone
+            spacing.pop("Z", None)
+            return pixels, None
+        if "Z" in spacing and after > 1:
+            spacing["Z"] *= (before - 1) / (after - 1)
+        return pixels, tuple(np.linspace(0, before - 1, after).tolist())
 
     def _interpolated(self, pixels: NDArray[Any], count: int) -> NDArray[Any]:
         return interpolated(pixels, count)
@@ -270,14 +293,42 @@ def _check_pixels(width: int, height: int, what: str) -> None:
         raise ValueError(msg)
 
 
-def round_half_up(value: float) -> int:
-    """Return the nearest integer, the larger of two, as Rust does it.
+def _as_frames(pixels: Any) -> tuple[NDArray[Any], str]:
+    """Return ``[frames, rows, columns, samples]``, and which of N and C there were before."""
+    given: Any = getattr(pixels, "array", pixels)  # of a region
+    given = given if hasattr(given, "get") else np.asarray(given)  # a GPU's stay there
+    if given.dtype not in (np.uint8, np.uint16) or given.ndim not in {2, 3, 4}:
+        msg = f"pixels are uint8 or uint16 with 2 to 4 axes, not {given.dtype} with {given.ndim}"
+        raise TypeError(msg)
+    if hasattr(pixels, "dims"):
+        return _by_dims(given, pixels.dims)
+    if given.ndim == 3 and given.shape[2] in COLORS:
+        msg = (
+            f"{given.shape} may be frames of {given.shape[2]} columns or one picture in colour: give "
+            "pixels[None] of a picture, pixels[..., None] of frames"
+        )
+        raise TypeError(msg)
+    shape = given.shape if given.ndim == 4 else (-1, *given.shape[-2:], 1)
+    return given.reshape(shape), {2: "", 3: "N", 4: "NC"}[given.ndim]
 
-    >>> round_half_up(2.5), round(2.5)
-    (3, 2)
-    """
-    return int(np.floor(value + 0.5))
+
+def _by_dims(given: NDArray[Any], dims: str) -> tuple[NDArray[Any], str]:
+    """Return the same of a region, whose axes have names."""
+    frames = [axis for axis in dims if axis in FRAMES]
+    if not {"Y", "X"} <= set(dims) or len(frames) > 1:
+        msg = f"a region of rows, columns and at most one axis of frames is expected, not {dims}"
+        raise TypeError(msg)
+    order = [
+        dims.index(axis) for axis in (*frames, "Y", "X", *(SAMPLES if SAMPLES in dims else ""))
+    ]
+    ordered = given.transpose(order)
+    ordered = ordered if SAMPLES in dims else ordered[..., None]
+    ordered = ordered if frames else ordered[None]
+    return ordered, ("N" if frames else "") + (SAMPLES if SAMPLES in dims else "")
 
 
-def _slice(wanted: range) -> slice:
-    return slice(wanted.start, wanted.stop)
+def _spacing(pixels: Any) -> dict[str, float]:
+    """Return the spacing of a region in millimetres, as far as it is known."""
+    unit = 1e-3 if getattr(pixels, "spacing_unit", "") == "micrometer" else 1.0
+    known = getattr(pixels, "spacing", None) or {}
+    return {axis: known[axis] * unit for axis in AXES if known.get(axis)}

@@ -85,21 +85,28 @@ def combine(
     Yields
     ------
     Outcome
-        Of each series; and of each TIFF that can't be read, which fails its series.
+        Of each series; and of each TIFF that can't be read, which fails every series of its folder.
     """
     target = Path(output)
     workers = default_num_workers() if num_workers is None else max(1, num_workers)
-    together: dict[tuple[str, str], list[_Slice | Outcome]] = {}
+    together: dict[tuple[str, str], list[_Slice]] = {}
+    failed: dict[Path, Outcome] = {}
+    for path in find_tiffs(Path(source)):
+        found = _slice_of(path, numbers)
+        if isinstance(found, _Slice):
+            together.setdefault((found.study, found.series), []).append(found)
+        else:
+            failed.setdefault(path.parent, found)
+            yield found
+
+    def one(slices: list[_Slice]) -> Outcome:
+        try:
+            return _combined(slices, target, failed, overwrite=overwrite)
+        except Exception as error:  # noqa: BLE001  the others go on
+            return Outcome(slices[0].path.parent, "failed", error=error)
+
     with ThreadPoolExecutor(workers) as pool:
-        for path in find_tiffs(Path(source)):
-            found = _slice_of(path, numbers)
-            key = (path.parent.parent.name, path.parent.name)
-            if isinstance(found, _Slice):
-                key = found.study, found.series
-            together.setdefault(key, []).append(found)
-        yield from pool.map(
-            lambda slices: _combined(slices, target, overwrite=overwrite), together.values()
-        )
+        yield from pool.map(one, together.values())
 
 
 def numbers_in(table: str | os.PathLike[str]) -> dict[str, int]:
@@ -143,21 +150,22 @@ def _slice_of(path: Path, numbers: Mapping[str, int] | None) -> _Slice | Outcome
     return _Slice(path, row["study_instance_uid"], row["series_instance_uid"], uid, number)
 
 
-def _combined(found: list[_Slice | Outcome], output: Path, *, overwrite: bool) -> Outcome:
-    failed = next((one for one in found if isinstance(one, Outcome)), None)
-    if failed is not None:
-        return failed
-    slices = [one for one in found if isinstance(one, _Slice)]
-    try:
-        slices = _in_order(slices)
-        first = slices[0]
-        result = output / first.study / first.series / f"{first.instance}.tiff"
-        if result.exists() and not overwrite:
-            _check_whole(result, len(slices))
-            return Outcome(first.path.parent, "skipped", result)
-        _write(slices, result)
-    except Exception as error:  # noqa: BLE001  the others go on
-        return Outcome(slices[0].path.parent, "failed", error=error)
+def _combined(
+    slices: list[_Slice], output: Path, failed: dict[Path, Outcome], *, overwrite: bool
+) -> Outcome:
+    """Combine the slices of a series, unless one may be missing."""
+    for one in slices:
+        if one.path.parent in failed:
+            other = failed[one.path.parent].source
+            msg = f"series {one.series!r} may lack a slice: {str(other)!r} beside it can't be read"
+            raise UnsupportedFormatError(msg)
+    slices = _in_order(slices)
+    first = slices[0]
+    result = output / first.study / first.series / f"{first.instance}.tiff"
+    if result.exists() and not overwrite:
+        _check_whole(result, len(slices))
+        return Outcome(first.path.parent, "skipped", result)
+    _write(slices, result)
     return Outcome(first.path.parent, "done", result)
 
 
@@ -200,21 +208,33 @@ def _write(slices: list[_Slice], result: Path) -> None:
     """Copy pages; encoded strips and tiles stay as they are."""
     size = sum(one.path.stat().st_size for one in slices)
     result.parent.mkdir(parents=True, exist_ok=True)
-    shape: list[tuple[Any, ...]] = []
-    pages = (_page(one.path, number, len(slices), shape) for number, one in enumerate(slices))
-    write_pages(result, pages, is_big=size > CLASSIC_BYTES)
+    with tifffile.TiffFile(slices[0].path) as file:
+        expected = _kind(file)
+    pages = (_page(one.path, number, len(slices), expected) for number, one in enumerate(slices))
+    order: Any = expected[-1]
+    write_pages(result, pages, is_big=size > CLASSIC_BYTES, byteorder=order)
 
 
-def _page(path: Path, number: int, count: int, shape: list[tuple[Any, ...]]) -> dict[str, Any]:
+def _kind(file: tifffile.TiffFile) -> tuple[Any, ...]:
+    """Return what all slices of a series have to have in common."""
+    page: Any = file.pages.first
+    return page.shape, page.dtype, file.byteorder
+
+
+def _page(path: Path, number: int, count: int, expected: tuple[Any, ...]) -> dict[str, Any]:
     """Return the arguments by which tifffile writes a page of another file."""
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages.first
-        kind = (page.shape, page.dtype)
-        shape.append(kind)
-        if kind != shape[0]:
+        found = _kind(file)
+        if found != expected:
+            (shape, dtype, order), (other_shape, other_dtype, other_order) = found, expected
             msg = (
-                f"{str(path)!r} is {page.dtype} of {page.shape}, not {shape[0][1]} of {shape[0][0]}"
+                f"{str(path)!r} is {dtype} of {shape}, bytes {order}; not {other_dtype} of "
+                f"{other_shape}, bytes {other_order}, as the slices before it"
             )
+            raise UnsupportedFormatError(msg)
+        if page.fillorder != 1:
+            msg = f"{str(path)!r} has its bits in reverse order, which can't be copied"
             raise UnsupportedFormatError(msg)
         segments = []
         for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):

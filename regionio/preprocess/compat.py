@@ -3,13 +3,14 @@
 What differs: without a window, each frame is spread from its own darkest value to its own brightest;
 levels and frames in between are rounded down; the tag DefaultCropOrigin holds the crop's centre,
 ActiveArea what was added as padding (left, top, right, bottom), DefaultScale floats; the resolution
-is cut to whole tenths of a pixel a millimetre; nothing tells how a file was made.
+is cut to whole tenths of a pixel a millimetre; nothing tells how a file was made. As ever, no more
+frames are read than are wanted.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,20 @@ from numpy.typing import NDArray
 
 import regionio
 from regionio import UnsupportedFormatError
+from regionio._index import ImageIndex
 from regionio._transform import GrayTransform, Window
-from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
+from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.laplacian import LaplacianMip
-from regionio.preprocess.levels import spread, windowed_down
-from regionio.preprocess.source import PathOrPaths, SourceFrames, index_of, read_frames
+from regionio.preprocess.levels import extent_of, spread, windowed_down
+from regionio.preprocess.source import (
+    PathOrPaths,
+    SourceFrames,
+    frames_in,
+    index_of,
+    read_frames,
+)
 from regionio.preprocess.tiff import ORIGINAL_SOFTWARE, Compressor, Provenance, write_pages
-from regionio.preprocess.volumes import VolumeHandler, interpolated
+from regionio.preprocess.volumes import Interpolate, VolumeHandler, frames_wanted, interpolated
 
 __all__ = [
     "OriginalInterpolate",
@@ -40,21 +48,8 @@ BYTE, SHORT, LONG, FLOAT = 1, 3, 4, 11
 
 
 @dataclass(frozen=True)
-class OriginalInterpolate:
-    """A number of frames, evenly spread, rounded down.
-
-    Parameters
-    ----------
-    target_frames
-        How many.
-    """
-
-    target_frames: int = 32
-    name: str = "interpolate"
-
-    def wanted(self, count: int) -> range:
-        """Return all."""
-        return range(count)
+class OriginalInterpolate(Interpolate):
+    """A number of frames, evenly spread, rounded down."""
 
     def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return frames in between."""
@@ -99,31 +94,26 @@ def read_frames_as_original(
     found = read_frames(files, handler, window, num_workers)
     if found.origin.window is None:  # colours
         return found
-    names, bits = list(found.origin.paths), found.origin.bits
+    origin, frames = found.origin, replace(found.frames, pixels=np.zeros((0, 0, 0, 0), np.uint8))
+    del found  # its pixels are not needed
+    names, bits = list(origin.paths), origin.bits
+    options = {"num_workers": num_workers, "device": device}
     with regionio.open(names, values="display") as shown:
-        transforms = index_of(shown).transforms
+        index = index_of(shown)
     with regionio.open(names, values="modality") as image:
-        everything = np.asarray(image.read_region(t=slice(None)) if "T" in image.dims
-                                else image.read_region(num_workers=num_workers))  # fmt: skip
-    count = found.origin.frame_count
-    height, width = found.frames.pixels.shape[1:3]
-    values = everything.reshape(count, height, width)[_places(found, handler)]
+        values, _ = frames_in(image, handler, options)
+    numbers = frames_wanted(handler, origin.frame_count)
     levels = [
-        _levels(frame, _transform(transforms, number), window, bits)
-        for number, frame in zip(handler.wanted(count), values, strict=True)
+        _levels(frame, _transform(index, number), window, bits)
+        for number, frame in zip(numbers, values, strict=True)
     ]
-    pixels = np.stack(levels)[..., None]
-    frames = Frames(pixels, found.frames.spacing, found.frames.upside_down)
-    return SourceFrames(frames, found.origin)
+    return SourceFrames(replace(frames, pixels=np.stack(levels)), origin)
 
 
-def _places(found: SourceFrames, handler: VolumeHandler) -> slice:
-    wanted = handler.wanted(found.origin.frame_count)
-    return slice(wanted.start, wanted.stop)
-
-
-def _transform(transforms: tuple[Any, ...], number: int) -> GrayTransform:
-    transform = transforms[min(number, len(transforms) - 1)]
+def _transform(index: ImageIndex, frame: int) -> GrayTransform:
+    """Return how a frame's values become gray levels."""
+    numbers = index.levels[0].tiles.transform
+    transform = index.transforms[0 if numbers is None else int(numbers[frame])]
     assert isinstance(transform, GrayTransform)
     return transform
 
@@ -137,7 +127,8 @@ def _levels(
     """Return the gray levels of one frame."""
     given = transform.window if window is None else Window(*window)
     if given is None:
-        return spread(values, bits, inverted=transform.inverted, rounded=False)
+        extent = extent_of(values)
+        return spread(values, bits, extent, inverted=transform.inverted, rounded=False)
     return windowed_down(values, given, bits, inverted=transform.inverted)
 
 

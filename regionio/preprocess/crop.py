@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio.preprocess.arrays import on_host
+from regionio.preprocess.arrays import on_host, round_half_up
 from regionio.preprocess.kernels import resized
 
 __all__ = ["Box", "CropOptions", "common_box", "content_box", "union"]
@@ -70,7 +70,7 @@ class CropOptions:
     Parameters
     ----------
     maximum
-        Pixels of the dtype's largest value do, too, not only zeros.
+        Pixels of the dtype's largest value do, too, not only zeros: colours whose samples are all it.
     components
         Whatever is not connected to the largest part does, too.
     border_frac
@@ -173,7 +173,10 @@ def _has_content(pixels: NDArray[Any], axis: int, *, maximum: bool) -> NDArray[n
     """Return of each row (axis 0) or column (1) whether it has a pixel that is no background."""
     axes = tuple(other for other in range(pixels.ndim) if other != axis)
     content: Any
-    if maximum:
+    if maximum and pixels.ndim == 3:
+        low, high = pixels.min(axis=2), pixels.max(axis=2)
+        content = ((high > 0) & (low < np.iinfo(pixels.dtype).max)).any(axis=1 - axis)
+    elif maximum:
         below = pixels - pixels.dtype.type(1)  # of 0 becomes the largest value
         content = below.min(axis=axes) < np.iinfo(pixels.dtype).max - 1
     else:
@@ -212,7 +215,7 @@ def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
     picture = pixels[box.slices]
     height, width = picture.shape[:2]
     scale = min(1.0, THUMBNAIL / height, THUMBNAIL / width)
-    small = max(1, round(height * scale)), max(1, round(width * scale))
+    small = max(1, round_half_up(height * scale)), max(1, round_half_up(width * scale))
     bright = _to_luma8(on_host(_thumbnail(picture, small)))
     labels, count = ndimage.label(bright > DARKEST)
     if count == 0:

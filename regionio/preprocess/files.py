@@ -58,11 +58,14 @@ def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(source)
     if path.is_dir():
-        return by_inode(file for file in _files(path) if _looks_like_dicom(file))
+        return by_inode(file for file in _files(path) if file.is_dir() or _looks_like_dicom(file))
     if not path.exists():
         raise FileNotFoundError(2, "there is no such file or folder", str(path))
     if path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(
+            encoding="utf-8-sig", errors="surrogateescape"
+        )  # as names of files are
+        lines = text.splitlines()
         return by_inode(path.parent / line.strip() for line in lines if line.strip())
     return [path]
 
@@ -106,15 +109,20 @@ def by_inode(paths: Iterable[Path]) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files of a folder and of those in it."""
+    """Yield all files of a folder and of those in it, and folders that can't be looked into."""
     waiting = [folder]
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
-                elif entry.is_file():
-                    yield Path(entry.path)
+        place = waiting.pop()
+        try:
+            entries = list(os.scandir(place))
+        except OSError:
+            yield place  # it is reported when it is read
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            elif entry.is_file():
+                yield Path(entry.path)
 
 
 def _looks_like_dicom(path: Path) -> bool:

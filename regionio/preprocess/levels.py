@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from regionio._transform import GrayTransform, LookupTable, Window
 
-__all__ = ["bits_of", "converted", "has_window", "spread", "windowed_down"]
+__all__ = ["bits_of", "converted", "extent_of", "has_window", "spread", "windowed_down"]
 
 
 OUTPUTS = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32"))
@@ -66,17 +66,39 @@ def has_window(transforms: tuple[Any, ...]) -> bool:
     return len(gray) > 0 and all(one.window is not None for one in gray)
 
 
+def extent_of(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the lowest value and the highest.
+
+    Raises
+    ------
+    ValueError
+        Some are no numbers, or infinite.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(high - low):
+        msg = f"values from {low} to {high} cannot be spread over gray levels: give a window"
+        raise ValueError(msg)
+    return low, high
+
+
 def spread(
-    values: NDArray[np.float32], bits: int, *, inverted: bool, rounded: bool = True
+    values: NDArray[np.float32],
+    bits: int,
+    extent: tuple[float, float],
+    *,
+    inverted: bool,
+    rounded: bool = True,
 ) -> NDArray[Any]:
     """Spread values from the lowest to the highest over all gray levels.
 
     Parameters
     ----------
     values
-        Modality values, ``[frames, ...]``, of all that is to be comparable: a whole volume.
+        Modality values, ``[frames, ...]``.
     bits
         8 or 16.
+    extent
+        The lowest and the highest, of all that is to be comparable: a whole volume.
     inverted
         The lowest value is white.
     rounded
@@ -84,10 +106,11 @@ def spread(
 
     Examples
     --------
-    >>> spread(np.array([[-1000.0, 0.0, 1000.0]], np.float32), 8, inverted=False)
+    >>> values = np.array([[-1000.0, 0.0, 1000.0]], np.float32)
+    >>> spread(values, 8, extent_of(values), inverted=False)
     array([[  0, 128, 255]], dtype=uint8)
     """
-    low, high = float(values.min()), float(values.max())
+    low, high = extent
     width = high - low
     levels = np.empty_like(values, dtype=f"u{bits // 8}")
     for frame, into in zip(values, levels, strict=True):  # one by one, as float64 is large

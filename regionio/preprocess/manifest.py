@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "Manifest", "describe_tiff", "find_tiffs", "read_table", "write_manifest"]
 
 EXTENSIONS = {".tif", ".tiff"}
-ROWS = 10_000
-"""That are held and written at a time."""
+ROWS, RUN_ROWS, MERGED_ROWS = 10_000, 20_000, 500
+"""That are looked at and written at a time, that are sorted together, and that are read of each run."""
 
 KEYS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
@@ -58,7 +59,7 @@ def schema() -> pa.Schema:
     more = [(name, pa.float64()) for name in ("spacing_x", "spacing_y")]
     words = [(name, pa.string()) for name in ("laterality", "view", "source")]
     place = [("instance_number", pa.int64())]
-    return pa.schema([*text, ("inode", pa.int64()), *numbers, *more, *words, *place])
+    return pa.schema([*text, ("inode", pa.uint64()), *numbers, *more, *words, *place])
 
 
 def write_manifest(
@@ -69,8 +70,7 @@ def write_manifest(
 ) -> Iterator[Failure | int]:
     """Write the table of all TIFFs in a folder and in those in it.
 
-    Rows are written as they are found, study by study; only a table that is not in order then, as
-    one by inode, is read again and sorted.
+    Memory is bounded, however many files there are: rows are sorted on the disk.
 
     Parameters
     ----------
@@ -121,8 +121,12 @@ def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int
 
 
 def find_tiffs(folder: Path) -> Iterator[Path]:
-    """Yield TIFFs, folder by folder in the order of their names."""
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    """Yield TIFFs, folder by folder in the order of their names, and folders that can't be read."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        yield folder  # it is reported when it is read
+        return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from find_tiffs(Path(entry.path))
@@ -179,53 +183,84 @@ def _spacing(page: Any) -> tuple[float | None, float | None]:
 
 
 class _Table:
-    """The table while it is written, under a name beside its own."""
+    """The table while it is written, under names beside its own.
+
+    Rows are gathered in sorted runs, one row group each of a file of its own, which are merged at the
+    end: no more than two runs are in memory at a time.
+    """
 
     def __init__(self, path: Path, order: Order) -> None:
         self.path = path
-        self._order = order
-        self._part = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        self._names = KEYS if order == "uid" else ("inode", "path")
         self._schema = schema()
-        self._last: tuple[Any, ...] = ()
-        self._is_sorted = True
-        self._writer = self._open(self._part)
+        stem = f".{path.stem}.{os.getpid()}"
+        self._part = path.with_name(f"{stem}.partial{path.suffix}")
+        self._runs = path.with_name(f"{stem}.runs.partial")
+        self._held: list[dict[str, Any]] = []
+        self._writer = self._parquet(self._runs)
 
-    def _open(self, path: Path) -> Any:
-        import pyarrow.csv
+    def _parquet(self, path: Path) -> Any:
         import pyarrow.parquet
 
-        if self.path.suffix.lower() == ".csv":
-            options = pyarrow.csv.WriteOptions(quoting_style="needed")
-            return pyarrow.csv.CSVWriter(path, self._schema, write_options=options)
         return pyarrow.parquet.ParquetWriter(path, self._schema)
 
+    def _key(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self._names)
+
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Write rows."""
+        """Take rows."""
+        self._held += rows
+        if len(self._held) >= RUN_ROWS:
+            self._end_run()
+
+    def _end_run(self) -> None:
+        if self._held:
+            self._held.sort(key=self._key)
+            self._write(self._writer, self._held)
+            self._held = []
+
+    def _write(self, writer: Any, rows: list[dict[str, Any]]) -> None:
         import pyarrow as pa
 
-        names = KEYS if self._order == "uid" else ("inode",)
-        for row in rows:
-            key = tuple(row[name] for name in names)
-            self._is_sorted = self._is_sorted and key >= self._last
-            self._last = key
-        if rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
+        writer.write_table(pa.Table.from_pylist(rows, schema=self._schema))
 
     def finish(self) -> None:
-        """Sort it if need be, and give it its name."""
+        """Merge the runs, and give the table its name."""
+        self._end_run()
         self._writer.close()
-        if not self._is_sorted:
-            names = KEYS if self._order == "uid" else ("inode",)
-            table = read_table(self._part).sort_by([(n, "ascending") for n in names])
-            self._writer = self._open(self._part)
-            self._writer.write_table(table.cast(self._schema))
-            self._writer.close()
+        self._writer = self._final()
+        merged = heapq.merge(*self._runs_in_file(), key=self._key)
+        while rows := list(islice(merged, ROWS)):
+            self._write(self._writer, rows)
+        self._writer.close()
         os.replace(self._part, self.path)
+        self._runs.unlink()
+
+    def _final(self) -> Any:
+        import pyarrow.csv
+
+        if self.path.suffix.lower() != ".csv":
+            return self._parquet(self._part)
+        options = pyarrow.csv.WriteOptions(quoting_style="needed")
+        return pyarrow.csv.CSVWriter(self._part, self._schema, write_options=options)
+
+    def _runs_in_file(self) -> list[Iterator[dict[str, Any]]]:
+        import pyarrow.parquet
+
+        def run(number: int) -> Iterator[dict[str, Any]]:
+            with pyarrow.parquet.ParquetFile(self._runs, pre_buffer=False) as file:
+                for batch in file.iter_batches(batch_size=MERGED_ROWS, row_groups=[number]):
+                    yield from batch.to_pylist()
+
+        with pyarrow.parquet.ParquetFile(self._runs) as file:
+            count = file.metadata.num_row_groups
+        return [run(number) for number in range(count)]
 
     def discard(self) -> None:
         """Leave nothing."""
         self._writer.close()
         self._part.unlink(missing_ok=True)
+        self._runs.unlink(missing_ok=True)
 
 
 def read_table(path: Path) -> Any:

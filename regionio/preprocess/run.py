@@ -23,6 +23,7 @@ from regionio.preprocess.tiff import (
     Compressor,
     Provenance,
     is_as_original,
+    plain_steps,
     provenance_of,
     write_tiff,
 )
@@ -93,8 +94,8 @@ def run(
 
     Memory, for each file that is worked on: the frames that the volume handler wants, times their
     pixels, times 2 bytes (1 of 8 bits; 6 and 5 of files without a window, whose values are looked at
-    as floats first), and the frames that come out. Of 64 frames of 2457 × 1890 that is 0.6 GB, or
-    1.8 GB without a window.
+    as floats first), the frames that come out, twice if they are padded, and two frames as floats. Of
+    64 frames of 2457 × 1890 that is 0.6 GB and what comes out, or 1.8 GB without a window.
 
     Parameters
     ----------
@@ -173,44 +174,69 @@ def _preprocess(
         msg = f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was made"
         raise FileExistsError(msg)
     if result.exists() and not overwrite:
-        _check_made_of(result, source)
+        _check_made_of(result, source, task)
         return Outcome(source.path, "skipped", result)
     found = task.read(
         source.files, task.steps.volume_handler, task.window, num_workers, task.device
     )
     made = task.steps.process(found.frames)
     made = replace(made, pixels=on_host(made.pixels))
-    provenance = Provenance.of(found.origin, task.steps, made.transform)
+    provenance = Provenance.of(found.origin, task.steps, made, task.compressor)
     result.parent.mkdir(parents=True, exist_ok=True)
     task.write(result, made, provenance, task.compressor)
     return Outcome(source.path, "done", result)
 
 
-def _check_made_of(result: Path, source: Source) -> None:
-    """Raise where a result that is there was made of other files.
+def _check_made_of(result: Path, source: Source, task: Task) -> None:
+    """Raise where a result that is there was made of other files, or in another way.
 
-    These are files with the same UIDs, or a series that was not whole.
+    Other files are those with the same UIDs, or a series that was not whole.
 
     Raises
     ------
     FileExistsError
         It was.
     """
+    what = f"{str(source.path)!r}: its result {str(result)!r}"
     try:
-        if is_as_original(result):
-            return
-        origin = provenance_of(result).origin
-        others, instances = set(origin.paths), set(origin.instances)
-    except (RegionIOError, OSError, tifffile.TiffFileError):
-        others, instances = set(), set()
+        as_original = is_as_original(result)  # which does not say of what, and how
+        made = None if as_original else provenance_of(result)
+    except (RegionIOError, OSError, tifffile.TiffFileError) as error:
+        msg = f"{what} is there and was not made by this"
+        raise FileExistsError(msg) from error
+    if made is None:
+        if task.write is write_tiff:
+            msg = f"{what} was made with --compat: --overwrite makes it again"
+            raise FileExistsError(msg)
+        return
+    others = {path for path in made.origin.paths if os.path.exists(path)}  # else they were moved
     files = {os.path.abspath(file) for file in source.files}
     copies = files - others  # are left out
-    if not (others and others <= files and instances.issuperset(instance_uids(copies))):
-        made_of = f"was made of {min(others)!r}" if others else "is there and was not made by this"
+    if not (others <= files and set(made.origin.instances).issuperset(instance_uids(copies))):
+        made_of = f"was made of {min(others)!r}"
         if len(others) > 1:
             made_of += f" and {len(others) - 1} more"
-        msg = f"{str(source.path)!r}: its result {str(result)!r} {made_of}"
+        msg = f"{what} {made_of}"
         raise FileExistsError(msg)
+    changed = ", ".join(_changed(made, task))
+    if changed:
+        msg = f"{what} was made with another {changed}: --overwrite makes it again"
+        raise FileExistsError(msg)
+
+
+def _changed(made: Provenance, task: Task) -> list[str]:
+    """Return the names of options that were others when a result was made."""
+    steps = plain_steps(task.steps)
+    changed = [name for name, value in steps.items() if made.steps.get(name) != value]
+    if made.compressor != task.compressor:
+        changed.append("compressor")
+    window = made.origin.window  # None of colours
+    before = window if isinstance(window, tuple) else None
+    if window is not None and before != task.window:
+        changed.append("window")
+    if task.write is not write_tiff:
+        changed.append("compat")
+    return changed
 
 
 def _named(source: Source) -> Origin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
@@ -13,12 +13,21 @@ from pydicom import dcmread
 import regionio
 from regionio import Image, UnsupportedFormatError
 from regionio._index import ImageIndex
+from regionio._transform import GrayTransform, LookupTable
 from regionio.preprocess.chain import Frames
-from regionio.preprocess.levels import bits_of, has_window, spread
+from regionio.preprocess.levels import bits_of, extent_of, has_window, spread
 from regionio.preprocess.orientation import is_upside_down
-from regionio.preprocess.volumes import VolumeHandler
+from regionio.preprocess.volumes import VolumeHandler, frames_wanted
 
-__all__ = ["Origin", "PathOrPaths", "SourceFrames", "index_of", "instance_uids", "read_frames"]
+__all__ = [
+    "Origin",
+    "PathOrPaths",
+    "SourceFrames",
+    "frames_in",
+    "index_of",
+    "instance_uids",
+    "read_frames",
+]
 
 AXES = "XYZ"
 PathOrPaths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -49,6 +58,14 @@ class Origin:
         Side (L, R) and view (CC, MLO …) of a mammogram or a tomosynthesis, else None.
     number
         InstanceNumber of one file.
+    windows
+        The distinct windows behind ``"file"`` and (center, width), in the order of frames: center and
+        width in modality units, and the function (LINEAR, LINEAR_EXACT, SIGMOID); of a table of gray
+        levels (first value, number of values, ``"TABLE"``).
+    extent
+        The modality values behind ``"range"``: those of level 0 and of the highest level.
+    inverted
+        Whether the lowest value is white (MONOCHROME1): levels were turned after all that.
     """
 
     paths: tuple[str, ...]
@@ -62,6 +79,9 @@ class Origin:
     laterality: str | None = None
     view: str | None = None
     number: int | None = None
+    windows: tuple[tuple[float, float, str], ...] = ()
+    extent: tuple[float, float] | None = None
+    inverted: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +140,36 @@ def read_frames(
     options: dict[str, Any] = {"num_workers": num_workers, "device": device}
     if not is_gray or is_palette:
         with regionio.open(names, values="display", display_bits=kind) as image:
-            pixels, numbers = _pixels(image, handler, options)
-            return _made(image, pixels, numbers, dicom, breast, None, bits)
+            pixels, numbers = frames_in(image, handler, options)
+            return _made(image, pixels, numbers, dicom, breast, window=None, bits=bits)
     with regionio.open(names, values="display", display_bits=kind, window=window) as image:
         if window is not None or has_window(index_of(image).transforms):
-            pixels, numbers = _pixels(image, handler, options)
-            return _made(image, pixels, numbers, dicom, breast, window or "file", bits)
+            pixels, numbers = frames_in(image, handler, options)
+            found = _made(image, pixels, numbers, dicom, breast, window=window or "file", bits=bits)
+            shown = _windows(index_of(image).transforms)
+            return _with(found, windows=shown, inverted=inverted)
     with regionio.open(names, values="modality") as image:
-        values, numbers = _pixels(image, handler, options)
-        pixels = spread(values, bits, inverted=inverted)
-        return _made(image, pixels, numbers, dicom, breast, "range", bits)
+        values, numbers = frames_in(image, handler, options)
+        extent = extent_of(values)
+        pixels = spread(values, bits, extent, inverted=inverted)
+        found = _made(image, pixels, numbers, dicom, breast, window="range", bits=bits)
+        return _with(found, extent=extent, inverted=inverted)
+
+
+def _with(found: SourceFrames, **facts: Any) -> SourceFrames:
+    return replace(found, origin=replace(found.origin, **facts))
+
+
+def _windows(transforms: Sequence[Any]) -> tuple[tuple[float, float, str], ...]:
+    """Return what `Origin.windows` holds."""
+    found: dict[tuple[float, float, str], None] = {}
+    for transform in transforms:
+        window = transform.window if isinstance(transform, GrayTransform) else None
+        if isinstance(window, LookupTable):
+            found[float(window.first), float(len(window.values)), "TABLE"] = None
+        elif window is not None:
+            found[float(window.center), float(window.width), window.function] = None
+    return tuple(found)
 
 
 def index_of(image: Image) -> ImageIndex:
@@ -171,13 +211,23 @@ def _check(image: Image, paths: list[str]) -> None:
         raise UnsupportedFormatError(msg)
 
 
-def _pixels(
+def frames_in(
     image: Image, handler: VolumeHandler, options: dict[str, Any]
 ) -> tuple[NDArray[Any], list[int]]:
-    """Return ``[frames, rows, columns, samples]`` and the frames' numbers in the file."""
+    """Return ``[frames, rows, columns, samples]`` and the frames' numbers in the file.
+
+    Parameters
+    ----------
+    image
+        A picture, a volume or a clip.
+    handler
+        Says which frames.
+    options
+        Of `Image.read_region`.
+    """
     times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     count = max(times, depth)
-    wanted = handler.wanted(count)
+    wanted = frames_wanted(handler, count)
     if times > 1:
         region = image.read_region(t=slice(wanted.start, wanted.stop), **options)
     elif image.is_volume:
@@ -200,13 +250,15 @@ def _made(
     numbers: list[int],
     dicom: dict[str, Any],
     breast: dict[str, Any],
+    *,
     window: Any,
     bits: int,
 ) -> SourceFrames:
     known = index_of(image).spacing
     spacing = {axis: known[axis] for axis in AXES if axis in known}
     laterality, view = (str(breast.get(name) or "") or None for name in ("laterality", "view"))
-    sided = {"ImageLaterality": laterality, **dicom} if laterality else dicom
+    coded = {"ImageLaterality": laterality, "ViewPosition": view}
+    sided = {**dicom, **{name: dicom.get(name) or value for name, value in coded.items()}}
     frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
     times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     study, series = (str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series"))

@@ -75,14 +75,17 @@ def statistics_of(
     Raises
     ------
     ValueError
-        There are none, or they differ in dtype or channels.
+        There are none, or they differ in dtype or channels, or have pages of several sizes.
     """
     total: _Sums | None = None
-    for found in _sums(paths, default_num_workers() if num_workers is None else num_workers):
+    for name, found in _sums(paths, default_num_workers() if num_workers is None else num_workers):
         if total is None:
             total = found
         elif (total.most, len(total.first)) != (found.most, len(found.first)):
-            msg = "files differ in dtype or in the number of channels"
+            msg = (
+                f"{name!r} has {len(found.first)} channels up to {found.most}, those before it have "
+                f"{len(total.first)} up to {total.most}"
+            )
             raise ValueError(msg)
         else:
             total.add(found)
@@ -100,17 +103,22 @@ def statistics_of(
     return statistics
 
 
-def _sums(paths: Iterable[str | os.PathLike[str]], workers: int) -> Iterator[_Sums]:
+def _sums(paths: Iterable[str | os.PathLike[str]], workers: int) -> Iterator[tuple[str, _Sums]]:
     waiting = iter(paths)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         while chunk := list(islice(waiting, FILES_AT_A_TIME)):
-            yield from pool.map(_sums_of, chunk)
+            yield from zip(
+                [os.fspath(path) for path in chunk], pool.map(_sums_of, chunk), strict=True
+            )
 
 
 def _sums_of(path: str | os.PathLike[str]) -> _Sums:
     with regionio.open(path) as image:
-        if image.dtype.kind != "u":
-            msg = f"{os.fspath(path)!r} holds {image.dtype}, unsigned integers are expected"
+        if image.dtype not in (np.uint8, np.uint16):
+            msg = f"{os.fspath(path)!r} holds {image.dtype}, uint8 or uint16 is expected"
+            raise ValueError(msg)
+        if len(image.scenes) > 1 or len(image.levels) > 1:
+            msg = f"{os.fspath(path)!r} has pages of several sizes, one is expected"
             raise ValueError(msg)
         sizes = index_of(image).sizes
         channels = sizes["C"]

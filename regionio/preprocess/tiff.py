@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 import imagecodecs
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import UnsupportedFormatError
 from regionio._version import __version__
+from regionio.formats.tiff.vendors.preprocessed import KEY, ORIGINAL_NAME
 from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.source import Origin
 from regionio.preprocess.transform import Transform
@@ -31,6 +32,7 @@ __all__ = [
     "Compressor",
     "Provenance",
     "is_as_original",
+    "plain_steps",
     "provenance_in",
     "provenance_of",
     "write_pages",
@@ -72,12 +74,14 @@ WAVELETS: dict[str, Callable[[NDArray[Any]], bytes | bytearray]] = {
 """Both lossless."""
 
 CLASSIC_BYTES = 2**32 - 2**25
-"""More than that in pixels gets a BigTIFF."""
+"""A file that may become larger is a BigTIFF."""
+
+LARGEST_GROWTH = 1.5
+"""Of noise, which LZW makes larger."""
 
 STRIP_BYTES = 2**18
-KEY = "regionio.preprocess"
 
-ORIGINAL_SOFTWARE = b"dicom-preprocessing==0.1.2\0"
+ORIGINAL_SOFTWARE = ORIGINAL_NAME + b"==0.1.2\0"
 """By which TIFFs of the original, and those that are made as it makes them, are known."""
 
 
@@ -93,6 +97,12 @@ class Provenance:
         The arguments of the `Preprocessor`.
     transform
         From places in the source to places in the TIFF, and back.
+    spacing
+        Axis letter → millimetres from one pixel, or page, to the next, as far as they are known.
+    places
+        Of each page, where it lies among `Origin.frames`, counted from 0; None: it is made of all.
+    compressor
+        How pages are compressed.
     version
         Of regionio.
     """
@@ -100,13 +110,18 @@ class Provenance:
     origin: Origin
     steps: dict[str, Any]
     transform: Transform
+    spacing: dict[str, float] = field(default_factory=dict)
+    places: tuple[float, ...] | None = None
+    compressor: str = ""
     version: str = __version__
 
     @classmethod
-    def of(cls, origin: Origin, steps: Preprocessor, transform: Transform) -> Provenance:
+    def of(
+        cls, origin: Origin, steps: Preprocessor, made: Preprocessed, compressor: str
+    ) -> Provenance:
         """Return what is to be remembered."""
-        stated = asdict(steps)
-        return cls(origin, json.loads(json.dumps(stated)), transform)
+        stated = plain_steps(steps)
+        return cls(origin, stated, made.transform, made.spacing, made.places, compressor)
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -114,6 +129,9 @@ class Provenance:
             "origin": asdict(self.origin),
             "steps": self.steps,
             "transform": self.transform.to_dict(),
+            "spacing": self.spacing,
+            "places": self.places,
+            "compressor": self.compressor,
             "version": self.version,
         }
         return json.dumps({KEY: stored}, ensure_ascii=True)
@@ -128,16 +146,28 @@ class Provenance:
             It was of something else.
         """
         stored = json.loads(text)[KEY]
-        origin = stored["origin"]
-        window = origin["window"]
-        lists = {name: tuple(origin[name]) for name in ("paths", "instances", "frames")}
-        origin = {
-            **origin,
-            **lists,
-            "window": tuple(window) if isinstance(window, list) else window,
-        }
-        transform = Transform.from_dict(stored["transform"])
-        return cls(Origin(**origin), stored["steps"], transform, stored["version"])
+        lists = {name: _tuples(value) for name, value in stored["origin"].items()}
+        places = stored["places"]
+        return cls(
+            Origin(**lists),
+            stored["steps"],
+            Transform.from_dict(stored["transform"]),
+            stored["spacing"],
+            None if places is None else tuple(places),
+            stored["compressor"],
+            stored["version"],
+        )
+
+
+def plain_steps(steps: Preprocessor) -> dict[str, Any]:
+    """Return the arguments of a preprocessor as `Provenance.steps` has them."""
+    stated: dict[str, Any] = json.loads(json.dumps(asdict(steps)))
+    return stated
+
+
+def _tuples(value: Any) -> Any:
+    """Return what JSON has made lists of."""
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
 
 
 def write_tiff(
@@ -169,11 +199,15 @@ def write_tiff(
         }
         for number, page in enumerate(pixels)
     )
-    write_pages(path, pages, is_big=result.pixels.nbytes > CLASSIC_BYTES)
+    write_pages(path, pages, is_big=result.pixels.nbytes * LARGEST_GROWTH > CLASSIC_BYTES)
 
 
 def write_pages(
-    path: str | os.PathLike[str], pages: Iterable[dict[str, Any]], *, is_big: bool
+    path: str | os.PathLike[str],
+    pages: Iterable[dict[str, Any]],
+    *,
+    is_big: bool,
+    byteorder: Literal["<", ">"] | None = None,
 ) -> None:
     """Write pages to a file that has its name only when it is whole.
 
@@ -185,11 +219,13 @@ def write_pages(
         The arguments of `TiffWriter.write` for each.
     is_big
         Write a BigTIFF.
+    byteorder
+        Of the file; None is that of this machine.
     """
     folder, name = os.path.split(os.fspath(path))
     part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
     try:
-        with tifffile.TiffWriter(part, bigtiff=is_big) as file:
+        with tifffile.TiffWriter(part, bigtiff=is_big, byteorder=byteorder) as file:
             for page in pages:
                 file.write(**page, metadata=None, software=False)
         os.replace(part, path)
@@ -270,7 +306,7 @@ def is_as_original(path: str | os.PathLike[str]) -> bool:
         tag = file.pages.first.tags.get(SOFTWARE)
         value = b"" if tag is None else tag.value
         stated = value.encode() if isinstance(value, str) else bytes(value)
-        return stated[:18] == ORIGINAL_SOFTWARE[:18]
+        return stated.startswith(ORIGINAL_NAME)
 
 
 def provenance_in(description: str, path: str) -> Provenance:

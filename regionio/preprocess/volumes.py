@@ -14,6 +14,7 @@ __all__ = [
     "Keep",
     "MaxIntensity",
     "VolumeHandler",
+    "frames_wanted",
     "interpolated",
 ]
 
@@ -33,6 +34,15 @@ class VolumeHandler(Protocol):
     def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return what becomes of ``[frames, rows, columns, ...]``, those that were wanted."""
         ...
+
+
+def frames_wanted(handler: VolumeHandler, count: int) -> range:
+    """Return which of so many frames have to be decoded; of one alone nothing is made but itself.
+
+    >>> frames_wanted(Interpolate(8), 1), frames_wanted(CentralSlice(), 8)
+    (range(0, 1), range(4, 5))
+    """
+    return range(1) if count == 1 else handler.wanted(count)
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,11 @@ class MaxIntensity:
     skip_start, skip_end
         Frames at either end that do not count.
 
+    Raises
+    ------
+    ValueError
+        One of them is negative.
+
     Examples
     --------
     >>> MaxIntensity(skip_start=1)(np.array([[[9]], [[2]], [[5]]])[1:])
@@ -95,6 +110,13 @@ class MaxIntensity:
     skip_start: int = 0
     skip_end: int = 0
     name: str = "max-intensity"
+
+    def __post_init__(self) -> None:
+        if self.skip_start < 0 or self.skip_end < 0:
+            msg = (
+                f"skip_start and skip_end are 0 or more, not {self.skip_start} and {self.skip_end}"
+            )
+            raise ValueError(msg)
 
     def wanted(self, count: int) -> range:
         """Return those that are not skipped; one at least.
@@ -124,10 +146,25 @@ class Interpolate:
     ----------
     target_frames
         How many.
+
+    Raises
+    ------
+    ValueError
+        None.
+
+    Examples
+    --------
+    >>> Interpolate(3)(np.array([[[0]], [[10]]])).tolist()
+    [[[0]], [[5]], [[10]]]
     """
 
     target_frames: int = 32
     name: str = "interpolate"
+
+    def __post_init__(self) -> None:
+        if self.target_frames < 1:
+            msg = f"target_frames is 1 or more, not {self.target_frames}"
+            raise ValueError(msg)
 
     def wanted(self, count: int) -> range:
         """Return all."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
-from regionio.preprocess.chain import Frames, Preprocessor
+import regionio
+from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
 from regionio.preprocess.crop import Box, CropOptions, content_box, union
+from regionio.preprocess.laplacian import LaplacianMip
 from regionio.preprocess.orientation import is_upside_down
 from regionio.preprocess.padding import padded, padding_for
 from regionio.preprocess.transform import Padding
@@ -17,8 +21,10 @@ from regionio.preprocess.volumes import (
     Interpolate,
     Keep,
     MaxIntensity,
+    VolumeHandler,
     interpolated,
 )
+from tests.dicom_files import noise
 
 PLAIN = CropOptions(components=False)
 
@@ -41,6 +47,8 @@ def test_the_box_holds_what_is_not_background() -> None:
     colors = np.zeros((60, 80, 3), np.uint8)
     colors[4:6, 7:9, 2] = 1
     assert content_box(colors, PLAIN) == Box(7, 4, 2, 2)
+    colors[0], colors[4:6, 7:9] = 255, (255, 0, 0)  # white is background, and red is none
+    assert content_box(colors, CropOptions(maximum=True, components=False)) == Box(7, 4, 2, 2)
 
 
 def test_only_the_largest_part_counts() -> None:
@@ -149,7 +157,54 @@ def test_volume_handlers() -> None:
     assert Interpolate(11)(frames)[:, 0, 0].tolist() == list(range(0, 55, 5))
     assert interpolated(frames[:2] // 4, 4)[:, 0, 0].tolist() == [0, 1, 1, 2]
     assert interpolated(frames[:2] // 4, 4, rounded=False)[:, 0, 0].tolist() == [0, 0, 1, 2]
-    assert interpolated(frames[:1], 3)[:, 0, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "handler", [CentralSlice(), MaxIntensity(1, 1), Interpolate(32), LaplacianMip()]
+)
+def test_of_one_frame_nothing_is_made(handler: VolumeHandler) -> None:
+    pixels = picture((10, 20, 30, 15))
+    for given in (pixels, pixels[None]):
+        found, _ = Preprocessor(crop=False, volume_handler=handler)(given)
+        np.testing.assert_array_equal(found, given)
+
+
+def test_depth() -> None:
+    frames = np.arange(6, dtype=np.uint16)[:, None, None, None] * np.ones((6, 4, 5, 1), np.uint16)
+    known = {"X": 1.0, "Y": 1.0, "Z": 1.0}
+
+    def made(**arguments: Any) -> Preprocessed:
+        return Preprocessor(crop=False, **arguments).process(Frames(frames, known))
+
+    by_spacing = made(spacing=(1, 1, 2))
+    assert len(by_spacing.pixels) == 4  # 3.5, as Rust rounds it
+    assert by_spacing.spacing["Z"] == pytest.approx(5 / 3)
+    assert by_spacing.places == pytest.approx((0, 5 / 3, 10 / 3, 5))
+    both = made(spacing=(1, 1, 2), volume_handler=Interpolate(32))
+    np.testing.assert_array_equal(both.pixels, by_spacing.pixels)
+    more = made(volume_handler=Interpolate(11))
+    assert more.spacing["Z"] == pytest.approx(0.5)
+    assert more.places == pytest.approx(np.arange(11) / 2)
+    assert made().places == (0, 1, 2, 3, 4, 5)
+    one = made(spacing=(1, 1, 2), volume_handler=MaxIntensity())
+    assert (len(one.pixels), one.places, "Z" in one.spacing) == (1, None, False)
+
+
+def test_regions_know_their_axes(tmp_path: Path) -> None:
+    path = tmp_path / "c.tif"
+    colors = noise(3, 100, 90, 3)
+    tifffile.imwrite(path, colors[0], photometric="rgb", resolution=(1000, 500),
+                     resolutionunit="CENTIMETER")  # fmt: skip
+    steps = Preprocessor(crop=False, spacing=(0.02, 0.04))
+    with regionio.open(path) as image:
+        found, transform = steps(image.read_region())
+        assert (found.shape, transform.source) == ((50, 45, 3), (90, 100))
+        moved, _ = steps(image.read_region(layout="CYX"))
+        np.testing.assert_array_equal(moved, found)
+        batch = next(image.read_region([(0, 0), (10, 20)], (40, 30), batch_size=2))
+        assert steps(batch)[0].shape == (2, 15, 20, 3)
+    with pytest.raises(TypeError, match=r"one picture in colour: give pixels\[None\]"):
+        steps(colors[0])
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -167,6 +222,13 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_wrong_arguments_say_what_is_right(message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocessor(**WRONG[message])
+
+
+def test_volume_handlers_want_sense() -> None:
+    with pytest.raises(ValueError, match="target_frames is 1 or more, not 0"):
+        Interpolate(0)
+    with pytest.raises(ValueError, match="skip_start and skip_end are 0 or more, not -1 and 0"):
+        MaxIntensity(-1)
 
 
 def test_results_in_other_dtypes() -> None:

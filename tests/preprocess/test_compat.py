@@ -20,6 +20,7 @@ from regionio.preprocess.compat import (
     write_tiff_as_original,
 )
 from regionio.preprocess.run import Task, run
+from regionio.preprocess.source import read_frames
 from regionio.preprocess.volumes import CentralSlice, Keep
 from tests.dicom_files import by_pydicom
 from tests.preprocess.test_tiff import only, sample, volume
@@ -101,3 +102,28 @@ def test_what_the_original_does_not_write(tmp_path: Path) -> None:
         nothing: Any = None
         with pytest.raises(UnsupportedFormatError, match="the original"):
             write_tiff_as_original(tmp_path / "x.tiff", made, nothing, compressor)  # type: ignore[arg-type]
+
+
+def test_every_frame_has_its_own_window(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm")
+    dataset = pydicom.dcmread(path)
+    groups = []
+    windows = [(500.0, 300.0), (700.0, 100.0)]
+    for number in range(5):
+        group, lut = pydicom.Dataset(), pydicom.Dataset()
+        lut.WindowCenter, lut.WindowWidth = windows[number % 2]
+        group.FrameVOILUTSequence = [lut]
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    dataset.SOPClassUID = pydicom.uid.EnhancedCTImageStorage
+    dataset.save_as(path)
+    exact = read_frames(path, Keep()).frames.pixels.astype(int)
+    found = read_frames_as_original(path, Keep()).frames.pixels.astype(int)
+    assert np.abs(found - exact).max() == 1
+    assert provenance_windows(path) == tuple((*one, "LINEAR") for one in windows)
+    one = read_frames_as_original(path, CentralSlice()).frames.pixels
+    np.testing.assert_array_equal(one[0], found[2])
+
+
+def provenance_windows(path: Path) -> Any:
+    return read_frames(path, Keep()).origin.windows

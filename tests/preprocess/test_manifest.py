@@ -135,11 +135,54 @@ def test_statistics_are_numpys(tmp_path: Path, normalized: bool) -> None:
 def test_statistics_of_what_differs(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(8, 8))
     tifffile.imwrite(tmp_path / "b.tif", noise(8, 8, dtype="uint16"))
-    with pytest.raises(ValueError, match="differ in dtype"):
+    with pytest.raises(ValueError, match=r"b\.tif' has 1 channels up to 65535"):
         statistics_of(sorted(tmp_path.iterdir()))
     with pytest.raises(ValueError, match="there are no files"):
         statistics_of([])
+    with tifffile.TiffWriter(tmp_path / "sizes.tif") as file:
+        file.write(np.zeros((8, 8), np.uint8))
+        file.write(np.zeros((9, 9), np.uint8))
+    with pytest.raises(ValueError, match="has pages of several sizes"):
+        statistics_of([tmp_path / "sizes.tif"])
+    tifffile.imwrite(tmp_path / "large.tif", np.full((9, 9), 2**32 - 1, np.uint32))
+    with pytest.raises(ValueError, match="holds uint32, uint8 or uint16 is expected"):
+        statistics_of([tmp_path / "large.tif"])
     assert CliRunner().invoke(app, ["tiff-stats", str(tmp_path)]).exit_code == 1
     empty = tmp_path / "empty"
     empty.mkdir()
     assert CliRunner().invoke(app, ["tiff-stats", str(empty)]).exit_code == 2
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("order", ["uid", "inode"])
+def test_rows_are_sorted_on_the_disk(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Any, suffix: str
+) -> None:
+    for name, rows in (("ROWS", 2), ("RUN_ROWS", 3), ("MERGED_ROWS", 1)):
+        monkeypatch.setattr(f"regionio.preprocess.manifest.{name}", rows)
+    series = folder / "1.2.3/1.2.3.4"
+    for number in range(7):  # of nobody known: names of folders count
+        (series.parent / f"9.{number}").mkdir()
+        tifffile.imwrite(series.parent / f"9.{number}" / f"{8 - number}.tif", noise(8, 8))
+    large = 2**63 + 5
+    stat = Path.stat
+
+    def far(path: Path, **options: Any) -> Any:
+        found = stat(path, **options)
+        if path.name == "8.tif":
+            return os.stat_result((found[0], large, *found[2:]))
+        return found
+
+    monkeypatch.setattr(Path, "stat", far)
+    target = tmp_path / f"t{suffix}"
+    assert sum(one for one in write_manifest(folder, target, order) if isinstance(one, int)) == 11
+    table = columns(target)
+    names = ["study_instance_uid", "series_instance_uid", "sop_instance_uid"]
+    keys = list(zip(*(map(str, table[name]) for name in names), strict=True))
+    inodes = Manifest(target).columns["inode"].tolist()
+    assert large in inodes
+    found: list[Any] = keys if order == "uid" else inodes
+    assert found == sorted(found)
+    assert len(set(table["path"])) == 11
+    assert [path.name for path in tmp_path.glob(".*")] == []
+    assert len(Manifest(target).by_inode()) == 11

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,20 @@ import tifffile
 from pydicom.data import get_testdata_file
 
 import regionio
-from regionio import UnsupportedFormatError
+from regionio import RegionIOError, UnsupportedFormatError
 from regionio.preprocess.chain import Preprocessor
+from regionio.preprocess.compat import read_frames_as_original, write_tiff_as_original
 from regionio.preprocess.files import by_inode, find_dicom, result_path
 from regionio.preprocess.run import Outcome, Task, run
 from regionio.preprocess.source import Origin, read_frames
-from regionio.preprocess.tiff import COMPRESSORS, Compressor, provenance_of
-from regionio.preprocess.volumes import CentralSlice, Keep, MaxIntensity
+from regionio.preprocess.tiff import (
+    COMPRESSORS,
+    Compressor,
+    Provenance,
+    provenance_of,
+    write_tiff,
+)
+from regionio.preprocess.volumes import CentralSlice, Interpolate, Keep, MaxIntensity
 from tests.dicom_files import ROOT, by_pydicom, noise, shape_of, write
 
 DBT = Path(__file__).parent.parent / "data" / "hologic_dbt_j2k_4frames.dcm"
@@ -118,12 +126,21 @@ def test_tags_tell_where_everything_went(tmp_path: Path) -> None:
     assert stated.origin.window == "range"
     assert stated.steps["filter"] == "triangle"
     with regionio.open(target) as image:
-        assert image.spacing("XY") == pytest.approx((280.0, 139.5), rel=1e-3)  # micrometres
+        assert image.spacing("XY") == pytest.approx((0.28, 0.1395), rel=1e-3)
+        assert image.spacing_units("XY") == ("millimeter", "millimeter")
+        assert image.format == "preprocessed"
 
 
 def test_only_the_frames_that_are_wanted_are_decoded(tmp_path: Path) -> None:
     path = volume(tmp_path / "v.dcm", 9)
     whole = by_pydicom(pydicom.dcmread(path))
+    streams = [bytes(imagecodecs.jpeg2k_encode(f[..., 0], codecformat="j2k")) for f in whole]
+    damaged = [b"\0\0" if number != 4 else stream for number, stream in enumerate(streams)]
+    bad = write(tmp_path / "d.dcm", ROOT + ".4.90", damaged, **shape_of(whole, 10))
+    for read in (read_frames, read_frames_as_original):
+        assert read(bad, CentralSlice()).frames.pixels.shape == (1, 60, 80, 1)
+        with pytest.raises(RegionIOError):
+            read(bad, Keep())
     found = read_frames(path, CentralSlice())
     assert found.origin.frames == (4,)
     low, high = whole[4].min(), whole[4].max()
@@ -197,9 +214,102 @@ def test_many_files_go_on_where_they_were_interrupted(tmp_path: Path) -> None:
     assert written == [f"1.2.3/1.2.3.4/1.2.3.4.{number}.tiff" for number in range(6)]
     again = Counter(outcome.state for outcome in run(files, output, task))
     assert again == {"skipped": 6, "failed": 2}
+    folder.rename(tmp_path / "moved")
+    files = find_dicom(tmp_path / "moved")
+    assert Counter(o.state for o in run(files, output, task)) == {"skipped": 6, "failed": 2}
     (output / "1.2.3/1.2.3.4/1.2.3.4.3.tiff").unlink()
     assert Counter(o.state for o in run(files, output, task))["done"] == 1
     assert Counter(o.state for o in run(files, output, task, overwrite=True))["done"] == 6
+
+
+OTHERS: dict[str, Task] = {
+    "another size:": Task(Preprocessor(size=(32, 32))),
+    "another compressor:": Task(Preprocessor(size=(40, 40)), "zstd"),
+    "another window:": Task(Preprocessor(size=(40, 40)), window=(500, 100)),
+    "another compat:": Task(Preprocessor(size=(40, 40)), write=write_tiff_as_original),
+    "another volume_handler:": Task(Preprocessor(size=(40, 40), volume_handler=CentralSlice())),
+}
+
+
+@pytest.mark.parametrize("message", OTHERS)
+def test_results_made_in_another_way_are_not_kept(tmp_path: Path, message: str) -> None:
+    path, result = volume(tmp_path / "v.dcm"), tmp_path / "v.tiff"
+    only(run([path], result, Task(Preprocessor(size=(40, 40)))))
+    before = result.read_bytes()
+    [outcome] = run([path], result, OTHERS[message])
+    assert outcome.state == "failed"
+    assert message in str(outcome.error)
+    assert "--overwrite makes it again" in str(outcome.error)
+    assert result.read_bytes() == before
+    only(run([path], result, OTHERS[message], overwrite=True))
+    if "compat" in message:
+        [outcome] = run([path], result, Task(Preprocessor(size=(40, 40))))
+        assert "was made with --compat" in str(outcome.error)
+    else:
+        assert only(run([path], result, OTHERS[message])).state == "skipped"
+
+
+def test_provenance_tells_how_levels_came_about(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm")
+    stored = by_pydicom(pydicom.dcmread(path))
+    steps = Preprocessor(crop=False, volume_handler=Interpolate(9))
+    only(run([path], tmp_path / "r.tiff", Task(steps)))
+    made = provenance_of(tmp_path / "r.tiff")
+    assert made.origin.extent == (stored.min(), stored.max())
+    assert (made.origin.windows, made.origin.inverted, made.compressor) == ((), False, "packbits")
+    assert made.places == pytest.approx(np.arange(9) / 2)
+    assert made.spacing == pytest.approx({"X": 0.2, "Y": 0.1})
+    found = read_frames(path, steps.volume_handler)
+    deep = replace(found.frames, spacing={**found.frames.spacing, "Z": 2.0})
+    result = steps.process(deep)
+    write_tiff(tmp_path / "z.tiff", result, Provenance.of(found.origin, steps, result, "packbits"))
+    with regionio.open(tmp_path / "z.tiff") as image:
+        assert image.spacing("XYZ") == pytest.approx((0.2, 0.1, 1.0))
+    only(run([path], tmp_path / "w.tiff", Task(steps, window=(500, 300))))
+    assert provenance_of(tmp_path / "w.tiff").origin.windows == ((500.0, 300.0, "LINEAR"),)
+    most = Preprocessor(volume_handler=MaxIntensity())
+    only(run([path], tmp_path / "m.tiff", Task(most)))
+    made = provenance_of(tmp_path / "m.tiff")
+    assert made.places is None
+    assert set(made.spacing) == {"X", "Y"}
+
+
+@pytest.mark.filterwarnings("ignore:.*functional groups of 45")
+def test_coded_views_turn_tomosynthesis_too(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(DBT)
+    del dataset.ViewPosition
+    dataset.save_as(tmp_path / "coded.dcm")
+    found = read_frames(tmp_path / "coded.dcm", CentralSlice())
+    assert found.origin.view == "CC"
+    assert found.frames.upside_down
+
+
+def test_a_folder_that_can_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume(tmp_path / "v.dcm", SOPInstanceUID="1.2.3.4.5")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refused(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = find_dicom(tmp_path)
+    assert set(found) == {tmp_path / "v.dcm", tmp_path / "closed"}
+    (tmp_path / "out").mkdir()
+    outcomes = list(run(found, tmp_path / "out", Task(Preprocessor())))
+    failed = [o.source.name for o in outcomes if o.state == "failed"]
+    assert failed == ["closed"], [str(o.error) for o in outcomes]
+
+
+def test_lists_hold_names_of_any_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.dcm")
+    path = volume(tmp_path / name)
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfcaf\xe9.dcm\r\n")
+    assert find_dicom(tmp_path / "list.txt") == [path]
 
 
 def test_lists_and_single_files(tmp_path: Path) -> None:

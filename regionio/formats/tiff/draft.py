@@ -78,6 +78,8 @@ class SceneDraft:
         As the file calls it.
     spacing
         Axis letter → µm a pixel at level 0, where the vendor states it.
+    spacing_unit
+        ``"micrometer"``, or ``"millimeter"`` where that is the spacing's unit.
     associated
         ``"label"``, ``"macro"``, ``"thumbnail"`` → page.
     embedded
@@ -91,6 +93,7 @@ class SceneDraft:
     levels: list[LevelDraft]
     name: str = ""
     spacing: dict[str, float] = field(default_factory=dict)
+    spacing_unit: str = "micrometer"
     associated: dict[str, Page] = field(default_factory=dict)
     embedded: dict[str, EmbeddedJpeg] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()

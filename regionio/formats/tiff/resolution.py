@@ -6,7 +6,7 @@ from typing import Any
 
 from tifffile import TiffPage
 
-__all__ = ["spacing_from_tags"]
+__all__ = ["resolution_spacing", "spacing_from_tags"]
 
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 MICROMETERS = {2: 25_400.0, 3: 10_000.0}
@@ -29,20 +29,26 @@ def spacing_from_tags(page: TiffPage) -> dict[str, float]:
     dict
         Empty, or with keys ``"X"`` and ``"Y"``.
     """
+    spacing = resolution_spacing(page)
+    unit = MICROMETERS.get(int(page.tags.valueof(RESOLUTION_UNIT) or 0), 0.0)
+    return {} if any(_is_placeholder(value, unit) for value in spacing.values()) else spacing
+
+
+def resolution_spacing(page: TiffPage) -> dict[str, float]:
+    """Return µm a pixel along X and Y as the tags have it, placeholder or not; as above."""
     unit = MICROMETERS.get(int(page.tags.valueof(RESOLUTION_UNIT) or 0))
     x = _number(page.tags.valueof(X_RESOLUTION))
     y = _number(page.tags.valueof(Y_RESOLUTION))
     if unit is None or not x or not y or x < 0 or y < 0:
         return {}
-    if any(_is_placeholder(value, unit) for value in (x, y)):
-        return {}
     return {"X": unit / x, "Y": unit / y}
 
 
-def _is_placeholder(resolution: float, unit: float) -> bool:
+def _is_placeholder(spacing: float, unit: float) -> bool:
+    resolution = unit / spacing
     if abs(resolution - 1.0) < 1e-6:
         return True
-    per_inch = resolution * 25_400.0 / unit
+    per_inch = 25_400.0 / spacing
     return any(abs(per_inch / value - 1) < 1e-3 for value in PLACEHOLDERS_PER_INCH)
 
 

@@ -15,6 +15,7 @@ from regionio.formats.tiff.vendors import (
     leica,
     ome,
     philips,
+    preprocessed,
     trestle,
     ventana,
 )
@@ -29,6 +30,7 @@ VENDORS: tuple[ModuleType, ...] = (
     hamamatsu,
     leica,
     philips,
+    preprocessed,
     ome,
 )
 """Asked in this order."""
