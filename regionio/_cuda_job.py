@@ -14,6 +14,7 @@ from regionio._errors import ClosedError, DeviceError, RegionIOError
 from regionio._index import Encoding
 from regionio._reader import Reader
 from regionio._window import Window, stacked
+from regionio.codecs.cuda import GpuStreams
 from regionio.compose.gather import GatherKind
 from regionio.engines import ReadStats
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
@@ -49,7 +50,7 @@ class JobOwner(Protocol):
     reader: Reader
     held: HeldTiles
     tasks: Tasks
-    suits: dict[Encoding, bool]
+    suits: dict[Encoding, GpuStreams | None]
 
     def tables_for(self, group: TileGroup) -> ValueTables | None:
         """Return what gives other values for stored ones, None if there is no such thing."""
@@ -105,7 +106,7 @@ class CudaJob:
             for group in groups_of(part, [reader.source.storages]):
                 if self._work.is_cancelled():
                     return
-                chunk = self._chunk(context, group)
+                chunk = self._chunk(context, group, len(missing))
                 held.add(chunk, last_batch, len(group) * tile_bytes, context.held)
                 yield chunk
 
@@ -139,11 +140,11 @@ class CudaJob:
         taken[1].used_by(stream)
         return taken
 
-    def _chunk(self, context: Context, group: TileGroup) -> TileChunk:
-        """Return the chunk that takes the tiles' way."""
+    def _chunk(self, context: Context, group: TileGroup, tiles: int) -> TileChunk:
+        """Return the chunk that takes the way of the tiles, of so many that are missing."""
         convert = self._work.reader.source.convert
         tables = self._work.tables_for(group)
-        plan = ChunkPlan(group, self._work.tasks, self._compose, tables, self._work.suits)
+        plan = ChunkPlan(group, self._work.tasks, self._compose, tables, self._work.suits, tiles)
         index = group.view.index
         return chunk_of(context, plan, index, None if tables is not None else convert)
 
@@ -190,8 +191,9 @@ class CudaJob:
 
 
 def _portions(window: Window, most_tiles: int) -> Iterator[Window]:
-    """Cut a window into parts for one chunk each."""
-    step = max(1, min(CHUNK_TILES, most_tiles))
+    """Cut a window into parts for one chunk each, about as large as each other."""
+    most = max(1, min(CHUNK_TILES, most_tiles))
+    step = max(1, -(-len(window) // max(1, -(-len(window) // most))))
     for start in range(0, len(window), step):
         yield window[start : start + step]
 
@@ -211,8 +213,8 @@ def _explained(context: Context, error: BaseException, nbytes: int) -> BaseExcep
     if isinstance(error, context.cupy.cuda.memory.OutOfMemoryError):
         msg = (
             f"the memory of cuda:{context.number} is full: regions that are read together take "
-            f"{nbytes} bytes, and their tiles as many again; lower batch_size or prefetch_factor, "
-            f"or read smaller regions ({error})"
+            f"{nbytes} bytes, and their tiles as many again; lower batch_size, have nothing read "
+            f"ahead by prefetch_factor=0, or read smaller regions ({error})"
         )
         return DeviceError(msg)
     return error

@@ -15,6 +15,7 @@ from regionio._index import Encoding
 from regionio._reader import Reader, incomplete_regions, paint_masks, planned
 from regionio._region import Region
 from regionio._window import Window
+from regionio.codecs.cuda import GpuStreams
 from regionio.engines import ReadStats
 from regionio.engines.cuda.held import HeldTiles
 from regionio.engines.cuda.streams import DeviceThread, device_thread
@@ -77,7 +78,7 @@ class CudaWork:
         self.reader = reader
         self.held = HeldTiles(ahead)
         self.tasks = Tasks(num_workers)
-        self.suits: dict[Encoding, bool] = {}
+        self.suits: dict[Encoding, GpuStreams | None] = {}
         self._tables: dict[np.dtype[Any], ValueTables | None] = {}
         self._batch_size = batch_size
         self._thread: DeviceThread = device_thread(reader.device)

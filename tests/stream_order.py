@@ -238,9 +238,19 @@ class CheckedArray(fake_cuda.Array):
             self.order = parent.order
 
     def set(self, values: Any, stream: Any = None) -> None:
-        self.order.note(stream, values, "copy reads", write=False)
+        reader = (
+            stream if is_pinned(values) else None
+        )  # else CUDA has taken it when the call is back
+        self.order.note(reader, values, "copy reads", write=False)
         self.order.note(stream, self, "copy writes", write=True)
         np.asarray(self)[...] = values
+
+
+def is_pinned(values: Any) -> bool:
+    """Return whether an array lies in what stands for pinned memory, which are byte arrays."""
+    while isinstance(values, np.ndarray):
+        values = values.base
+    return values is not None
 
 
 def noting_kernel(cuda: CheckedCuda) -> type[fake_cuda.Kernel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 
 import regionio
+from regionio import CorruptFileError
+from regionio.engines.cuda import chunk, fetch
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
+from tests.fake_nvjpeg import JpegLibrary
 from tests.kernels import COMPILER
 from tests.stream_order import CheckedCuda, Order, checked_gpu
 from tests.tiff_files import tiff
@@ -72,6 +76,55 @@ def test_nothing_is_read_or_written_out_of_turn(
         order = consume(cuda, files[name], num_workers=workers)
         assert not order.races
         assert order.reused > 0
+
+
+def to_nvjpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all JPEG decoded by nvJPEG, a few tiles a chunk."""
+    monkeypatch.setattr("regionio.engines.cuda.routes.gpu_decodes_jpeg_sooner", lambda *_: True)
+    monkeypatch.setattr("regionio._cuda_job.CHUNK_TILES", 20)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_nvjpeg_works_in_turn(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, Path], refuses: bool
+) -> None:
+    to_nvjpeg(monkeypatch)
+    read, decode, calls = fetch.read_to_places, JpegLibrary.nvjpegDecodeBatched, []
+
+    def late(*arguments: Any) -> Any:
+        time.sleep(0.003)
+        return read(*arguments)
+
+    def sometimes(*arguments: Any) -> int:
+        calls.append(1)
+        return 3 if refuses and len(calls) % 3 == 0 else decode(*arguments)
+
+    monkeypatch.setattr(chunk, "read_to_places", late)
+    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", sometimes)
+    with checked_gpu(monkeypatch) as (_, cuda):
+        order = consume(cuda, files["jpeg"], num_workers=2)
+        assert not order.races
+        assert JpegLibrary.tiles_decoded > 100
+        image, JpegLibrary.tiles_decoded = regionio.open(files["jpeg"]), 0
+        found = image.read_region(device="cuda", num_workers=2)
+        np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))
+        assert (JpegLibrary.tiles_decoded == 256) == (not refuses)
+    assert len(calls) > 10
+
+
+def test_bytes_that_can_not_be_read_are_told(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]
+) -> None:
+    to_nvjpeg(monkeypatch)
+
+    def fails(*_: Any) -> Any:
+        raise CorruptFileError("the file has become shorter")
+
+    monkeypatch.setattr(chunk, "read_to_places", fails)
+    with checked_gpu(monkeypatch):
+        with pytest.raises(CorruptFileError, match="has become shorter"):
+            regionio.open(files["jpeg"]).read_region(device="cuda", num_workers=2)
+        assert JpegLibrary.tiles_decoded == 0
 
 
 def test_a_wait_that_is_missing_is_noticed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ import pytest
 import tifffile
 
 import regionio
-from regionio import DeviceError, RegionIOError
+from regionio import ClosedError, DeviceError, RegionIOError
 from regionio.codecs.cuda import ByteStreams, adler_of, source_text
-from regionio.engines.cuda import nvcomp, nvjpeg
+from regionio.engines.cuda import nvcomp, nvjpeg, streams
+from regionio.engines.cuda.tasks import Tasks
 from regionio.storage import kvikio as storage_kvikio
 from tests import fake_cuda
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
@@ -87,13 +89,76 @@ def test_what_nvjpeg_refuses_threads_decode(
     assert len(seen) == 40 + 2 * 256
 
 
-@pytest.mark.parametrize(("status", "message"), [(5, "lower batch_size"), (6, "status 6")])
 def test_what_is_not_the_files_fault_is_an_error(
-    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch, status: int, message: str
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", lambda *_: status)
-    with pytest.raises(DeviceError, match=message):
-        regionio.open(slide).read_region(device="cuda", num_workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(JpegLibrary, "nvjpegDecodeBatched", lambda *_: 6)
+        with pytest.raises(DeviceError, match="nvJPEG refused decoding with status 6"):
+            regionio.open(slide).read_region(device="cuda", num_workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(JpegLibrary, "nvjpegCreateEx", lambda *_: 7)
+        with pytest.raises(DeviceError, match="is the driver as new as the package"):
+            regionio.open(slide).read_region(device="cuda", num_workers=1)
+    equal(slide, num_workers=1)
+
+
+def test_where_nvjpeg_has_no_memory_threads_decode(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", lambda *_: 5)
+    equal(slide, num_workers=1)
+    assert JpegLibrary.tiles_decoded == 0
+
+
+def test_a_thread_that_can_not_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: Any) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    tasks = Tasks(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("regionio._workers.worker_pool.submit", none)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="new thread"):
+                tasks.run(pow, 2, 3)
+    assert tasks.run(pow, 2, 3).result(10) == 8
+
+
+def test_jobs_that_wait_are_given_up_at_the_end(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = JpegLibrary.nvjpegDecodeBatched
+
+    def slowly(*arguments: Any) -> int:
+        time.sleep(0.2)
+        return decode(*arguments)
+
+    monkeypatch.setattr(JpegLibrary, "nvjpegDecodeBatched", slowly)
+    image = regionio.open(slide)
+    loaders = [
+        image.read_region([(0, 0)] * 8, (900, 900), batch_size=1, device="cuda", num_workers=1)
+        for _ in range(20)
+    ]
+    for loader in loaders:
+        next(loader)
+    began = time.monotonic()
+    [thread] = streams._threads.values()
+    thread.close()
+    assert time.monotonic() - began < 20  # all of it would take 30 s
+    with pytest.raises(ClosedError, match="the process ends"):
+        list(loaders[-1])
+    streams._threads.clear()
+
+
+def test_chunks_of_a_job_go_the_same_way(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regionio._cuda_job.CHUNK_TILES", 100)
+    image = regionio.open(slide)  # 256 tiles: the last ones alone would be too few
+    found = image.read_region(device="cuda", num_workers=2)
+    np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))
+    assert JpegLibrary.tiles_decoded == 256
 
 
 LOSSLESS = {1: True, 2: True, 4: False, 7: False}

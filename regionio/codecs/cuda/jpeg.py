@@ -36,9 +36,14 @@ def jpeg_streams(encoding: Encoding, tile_shape: tuple[int, int]) -> JpegStreams
     is_usual = encoding.has_options("items", "ybr", "to_rgb")
     if encoding.compression != "jpeg" or encoding.dtype != "uint8" or not is_usual:
         return None
-    if not is_frame and not is_plain(encoding):
+    if not is_frame and (not is_plain(encoding) or _state_colors(tables_of(encoding) or b"")):
         return None
     return JpegStreams(encoding, tile_shape)
+
+
+def _state_colors(tables: bytes) -> bool:
+    """Return whether tables have a segment that is looked for in the tiles alone."""
+    return b"Adobe" in tables or b"JFIF" in tables
 
 
 class JpegStreams:
@@ -109,6 +114,8 @@ class JpegStreams:
         begin, end = ranges.T
         start = begin + HEADER_BYTES * (self._of_frames is not None)
         head = np.frombuffer(facts.head, np.uint8)
+        if len(buffer) < max(len(head), TAIL_BYTES, HEADER_BYTES):
+            return None
         same = end - start >= len(head) + TAIL_BYTES
         start, tail = np.where(same, start, 0), np.where(same, end - TAIL_BYTES, 0)
         same &= (buffer[start[:, None] + np.arange(len(head))] == head).all(axis=1)
@@ -126,7 +133,7 @@ class JpegStreams:
         if len(facts.components) == 1:
             return "gray" if facts.sampling == (0x11,) else None
         if self._are_as_is(facts):
-            return "as is" if len(set(facts.sampling)) == 1 else None
+            return "as is" if set(facts.sampling) == {0x11} else None
         if facts.sampling not in USUAL_SAMPLING:
             return None
         if self._of_frames is not None and (

@@ -17,7 +17,7 @@ from regionio.codecs.cuda.jpeg import Colors
 __all__ = ["LosslessJpegStreams", "lossless_jpeg_streams", "scan_of"]
 
 HUFFMAN_FRAME, HUFFMAN_TABLES, SCAN = 0xC3, 0xC4, 0xDA
-END = b"\xff\xd9"
+END, RESTARTS = b"\xff\xd9", b"\xff\xdd"
 PREDICTORS = {1, 2}
 """The sample to the left, and the one above; nvJPEG refuses the others."""
 
@@ -66,7 +66,7 @@ class LosslessJpegStreams:
             return None
         is_usual = facts.process == HUFFMAN_FRAME and facts.sampling == (0x11,)
         has_depth = LEAST_PRECISION <= facts.precision <= MOST_PRECISION
-        scan = scan_of(stream, len(facts.head))
+        scan = scan_of(stream, len(facts.head)) if RESTARTS not in facts.head else None
         is_plain = scan is not None and scan[0] in PREDICTORS and scan[1] == 0
         return "as is" if is_usual and has_depth and is_plain else None
 

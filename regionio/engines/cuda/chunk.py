@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, RegionIOError
 from regionio._index import Encoding
+from regionio.codecs.cuda import GpuStreams
 from regionio.compose.gather import GATHER_PIECE, GatherKind
 from regionio.engines.cuda.fetch import read_to_places, shares
 from regionio.engines.cuda.memory import PinnedBuffer
@@ -41,14 +42,18 @@ class ChunkPlan:
     tables
         What gives other values for the stored ones, or None.
     suits
-        Whether the GPU decodes tiles of an encoding, as far as that was found out.
+        What makes streams of tiles of an encoding, None if the GPU can't decode them; as far as that
+        was found out.
+    tiles
+        Of the whole job, whose chunks go the same way.
     """
 
     group: TileGroup
     tasks: Tasks
     compose: Callable[[Context, TileChunk], None]
     tables: ValueTables | None = None
-    suits: dict[Encoding, bool] = field(default_factory=dict)
+    suits: dict[Encoding, GpuStreams | None] = field(default_factory=dict)
+    tiles: int = 0
 
 
 class TileChunk:

@@ -49,8 +49,8 @@ SINCE: dict[tuple[Process, Colors], tuple[int, ...]] = {
 }
 """Version that has the flag and the format, and no silent zeros for lossless pictures of some depths."""
 
-OF_THE_STREAM = {3, 4, 10}
-"""Statuses of streams that are damaged, not supported, or incomplete."""
+OF_THE_STREAM, NO_MEMORY = {3, 4, 10}, 5
+"""Statuses of streams that are damaged, not supported, or incomplete; and of a GPU that is full."""
 
 PICTURE = np.dtype([("channel", "u8", 4), ("pitch", "u8", 4)])
 """``nvjpegImage_t``."""
@@ -69,7 +69,7 @@ class NvJpeg:
         self._library = library
         parts = [ctypes.c_int() for _ in range(3)]
         for number, part in enumerate(parts):
-            _check(library.nvjpegGetProperty(number, ctypes.byref(part)), "to say its version")
+            _check(library.nvjpegGetProperty(number, ctypes.byref(part)), "saying its version")
         self._version = tuple(part.value for part in parts)
 
     def takes(self, process: Process, colors: Colors) -> bool:
@@ -81,13 +81,13 @@ class NvJpeg:
         found = ctypes.c_void_p()
         flags = INTERPOLATED if process == "baseline" else 0
         create = self._library.nvjpegCreateEx
-        _check(create(BACKENDS[process], None, None, flags, ctypes.byref(found)), "to begin")
+        _check(create(BACKENDS[process], None, None, flags, ctypes.byref(found)), "beginning")
         return found
 
     def state(self, handle: ctypes.c_void_p) -> ctypes.c_void_p:
         """Return what a batch is decoded with."""
         found = ctypes.c_void_p()
-        _check(self._library.nvjpegJpegStateCreate(handle, ctypes.byref(found)), "to begin")
+        _check(self._library.nvjpegJpegStateCreate(handle, ctypes.byref(found)), "beginning")
         return found
 
     def prepare(
@@ -95,12 +95,12 @@ class NvJpeg:
     ) -> None:
         """Have a state expect so many streams."""
         run = self._library.nvjpegDecodeBatchedInitialize
-        _check(run(handle, state, count, 1, layout), "a batch")
+        _check(run(handle, state, count, 1, layout), f"{count} streams at a time")
 
     def decode(
         self, handle: ctypes.c_void_p, state: ctypes.c_void_p, tables: list[int], stream: int
-    ) -> bool:
-        """Have streams decoded; return whether nothing is wrong with any.
+    ) -> int:
+        """Have streams decoded; return nvJPEG's status.
 
         Parameters
         ----------
@@ -112,11 +112,7 @@ class NvJpeg:
             The CUDA stream's address.
         """
         memory = map(ctypes.c_void_p, (*tables, stream))
-        status = self._library.nvjpegDecodeBatched(handle, state, *memory)
-        if status in OF_THE_STREAM:
-            return False
-        _check(status, "to decode")
-        return True
+        return int(self._library.nvjpegDecodeBatched(handle, state, *memory))
 
     def close(self, handle: ctypes.c_void_p, states: list[ctypes.c_void_p]) -> None:
         """Give back what they hold."""
@@ -167,7 +163,12 @@ class JpegDecoder:
         Returns
         -------
         bool
-            Whether nothing is wrong with any of them; if something is, none counts as decoded.
+            Whether all are decoded; else, none counts as decoded.
+
+        Raises
+        ------
+        DeviceError
+            It is not the streams' fault, nor that the GPU is full.
         """
         kind = process, colors
         if not self._library.takes(process, colors):
@@ -185,7 +186,13 @@ class JpegDecoder:
             self._library.prepare(handle, state, len(streams), FORMATS[kind])
             self._counts[kind] = len(streams)
         tables = [table.ctypes.data for table in (addresses, nbytes, pictures)]
-        return self._library.decode(handle, state, tables, stream.ptr)
+        status = self._library.decode(handle, state, tables, stream.ptr)
+        if status != 0 and status not in OF_THE_STREAM:
+            stream.synchronize()
+            self.close()  # it is not known in what state it is, and its memory may be what lacks
+            if status != NO_MEMORY:
+                _check(status, "decoding")
+        return status == 0
 
     def _made(self, kind: tuple[Process, Colors]) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
         process, _ = kind
@@ -206,11 +213,8 @@ class JpegDecoder:
 
 
 def _check(status: int, what: str) -> None:
-    if status == 5:
-        msg = f"nvJPEG has no memory for {what}: lower batch_size or prefetch_factor"
-        raise DeviceError(msg)
     if status != 0:
-        msg = f"nvJPEG refused {what} with status {status}"
+        msg = f"nvJPEG refused {what} with status {status}: is the driver as new as the package?"
         raise DeviceError(msg)
 
 
@@ -226,6 +230,6 @@ def nvjpeg() -> NvJpeg | None:
     for place in (*installed, *(Path(place).name for place in PLACES)):
         try:
             return NvJpeg(ctypes.CDLL(place))
-        except OSError:
+        except (OSError, AttributeError, DeviceError):  # it is not there, or is something else
             continue
     return None

@@ -42,8 +42,6 @@ from regionio._index import Encoding, ImageIndex
 from regionio.codecs.cuda import (
     Colors,
     GpuStreams,
-    Jpeg2000Streams,
-    LosslessJpegStreams,
     byte_streams,
     gpu_streams,
 )
@@ -52,7 +50,7 @@ from regionio.engines.cuda.decoded import CpuChunk
 from regionio.engines.cuda.inflated import InflatedChunk
 from regionio.engines.cuda.nvcomp import nvcomp
 from regionio.engines.cuda.nvimagecodec import nvimagecodec
-from regionio.engines.cuda.nvjpeg import NvJpeg, Process, nvjpeg
+from regionio.engines.cuda.nvjpeg import LEAST_BATCH, Process, nvjpeg
 from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
 from regionio.engines.cuda.streams import Context
@@ -60,6 +58,9 @@ from regionio.engines.group import TileGroup
 from regionio.storage import FetchCount
 from regionio.storage.kvikio import kvikio
 from regionio.values import TileConversion
+
+COEFFICIENT_BYTES = 2
+"""Of each sample, which nvJPEG keeps of a batch, all of it at a time."""
 
 __all__ = [
     "chunk_of",
@@ -95,22 +96,24 @@ def chunk_of(
     packed = byte_streams(group.encoding)
     if packed is not None and nvcomp() is not None:
         return InflatedChunk(plan, packed)
-    chunk = _picture_chunk(plan)
+    chunk = _picture_chunk(context, plan)
     return chunk or CpuChunk(plan, samples=group.encoding.samples, dtype=group.dtype)
 
 
-def _picture_chunk(plan: ChunkPlan) -> TileChunk | None:
+def _picture_chunk(context: Context, plan: ChunkPlan) -> TileChunk | None:
     """Return the chunk of pictures that one of the GPU's decoders takes, and takes sooner."""
-    streams = gpu_streams(plan.group.encoding, plan.group.tile_shape[:2])
-    if isinstance(streams, Jpeg2000Streams):
-        is_for_gpu = nvimagecodec() is not None and _is_for_jpeg2000(plan, streams)
-        return Jpeg2000Chunk(plan, streams) if is_for_gpu else None
+    compression = plan.group.encoding.compression
+    if compression in {"jpeg2000", "htj2k"}:
+        if nvimagecodec() is None or not _is_for_jpeg2000(plan):
+            return None
+        streams = _streams(plan, lambda _: True)
+        return None if streams is None else Jpeg2000Chunk(plan, streams)
     library = nvjpeg()
-    if streams is None or library is None:
+    process: Process = "lossless" if compression == "jpeg-lossless" else "baseline"
+    if library is None or not _is_for_jpeg(context, plan, process):
         return None
-    process: Process = "lossless" if isinstance(streams, LosslessJpegStreams) else "baseline"
-    is_for_gpu = _is_for_jpeg(plan, streams, library, process)
-    return JpegChunk(plan, streams, library, process) if is_for_gpu else None
+    streams = _streams(plan, lambda colors: library.takes(process, colors))
+    return None if streams is None else JpegChunk(plan, streams, library, process)
 
 
 def _is_for_kvikio(group: TileGroup) -> bool:
@@ -141,35 +144,43 @@ def _is_plain(encoding: Encoding) -> bool:
     )
 
 
-def _is_for_jpeg(plan: ChunkPlan, streams: GpuStreams, library: NvJpeg, process: Process) -> bool:
-    """Return whether nvJPEG decodes tiles like the first, and sooner than the CPU."""
-    group = plan.group
-    sooner = gpu_decodes_lossless_sooner if process == "lossless" else gpu_decodes_jpeg_sooner
-    height, width, _ = group.tile_shape
-    if not sooner(len(group), height * width, plan.tasks.most):
+def _is_for_jpeg(context: Context, plan: ChunkPlan, process: Process) -> bool:
+    """Return whether nvJPEG decodes the job's tiles sooner than the CPU, and has the memory."""
+    height, width, samples = plan.group.tile_shape
+    pixels, threads = height * width, plan.tasks.most
+    if process == "lossless":
+        return gpu_decodes_lossless_sooner(plan.tiles, pixels, threads)
+    if LEAST_BATCH * pixels * samples * COEFFICIENT_BYTES > context.share_bytes:
         return False
-    return _suits(plan, streams, lambda colors: library.takes(process, colors))
+    return gpu_decodes_jpeg_sooner(plan.tiles, pixels, threads)
 
 
-def _is_for_jpeg2000(plan: ChunkPlan, streams: GpuStreams) -> bool:
-    """Return whether nvJPEG2000 decodes tiles like the first, and sooner than the CPU."""
+def _is_for_jpeg2000(plan: ChunkPlan) -> bool:
+    """Return whether nvJPEG2000 decodes tiles sooner than the CPU."""
     group = plan.group
+    if group.encoding.compression == "htj2k":
+        return True
     samples = int(np.prod(group.tile_shape))
-    is_fast = group.encoding.compression == "htj2k"
-    nbytes = group.ranges()[:, 1]
-    if not is_fast and not gpu_decodes_jpeg2000_sooner(nbytes, samples, plan.tasks.most):
-        return False
-    return _suits(plan, streams, lambda _: True)
+    return gpu_decodes_jpeg2000_sooner(group.ranges()[:, 1], samples, plan.tasks.most)
 
 
-def _suits(plan: ChunkPlan, streams: GpuStreams, takes: Callable[[Colors], bool]) -> bool:
-    """Return whether the GPU decodes tiles like the first that is seen."""
+def _streams(plan: ChunkPlan, takes: Callable[[Colors], bool]) -> GpuStreams | None:
+    """Return what makes streams of tiles, None if the GPU decodes none of the first that are seen."""
     group = plan.group
-    if group.encoding not in plan.suits:
-        [(_, first)] = group.fetch([0], FetchCount())
-        colors = streams.colors(first) if isinstance(first, memoryview) else None
-        plan.suits[group.encoding] = colors is not None and takes(colors)
-    return plan.suits[group.encoding]
+    encoding = group.encoding
+    if encoding not in plan.suits:
+        streams = gpu_streams(encoding, group.tile_shape[:2])
+        plan.suits[encoding] = streams if streams and _suits(group, streams, takes) else None
+    return plan.suits[encoding]
+
+
+def _suits(group: TileGroup, streams: GpuStreams, takes: Callable[[Colors], bool]) -> bool:
+    for number in sorted({0, len(group) // 2, len(group) - 1}):  # one may be damaged
+        [(_, data)] = group.fetch([number], FetchCount())
+        colors = streams.colors(data) if isinstance(data, memoryview) else None
+        if colors is not None:
+            return takes(colors)
+    return False
 
 
 def gpu_decodes_jpeg_sooner(count: int, pixels: int, threads: int) -> bool:
@@ -194,7 +205,8 @@ def gpu_decodes_jpeg_sooner(count: int, pixels: int, threads: int) -> bool:
     (True, False)
     """
     on_cpu = count * pixels / (1.6e8 * max(1, threads))
-    on_gpu = (2.5e-3 + 3.4e-8 * pixels) / 3 + count * (6e-6 + 3.2e-11 * pixels)
+    padded = max(count, LEAST_BATCH)
+    on_gpu = (2.5e-3 + 3.4e-8 * pixels) / 3 + padded * (6e-6 + 3.2e-11 * pixels)
     return on_gpu < on_cpu
 
 

@@ -61,7 +61,7 @@ class SlabPool:
 
     It holds all of them, those in use, too: what Python's collector of cycles finds unreachable
     together with a slab would be finalised, its event above all, before the slab comes back. Besides
-    the streams, the threads of the JPEG engine and KvikIO write slabs; they wait for `Slab.busy`
+    the streams, the threads that drive decoders and KvikIO write slabs; they wait for `Slab.busy`
     themselves.
 
     Parameters

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from regionio._errors import DeviceError
+from regionio._errors import ClosedError, DeviceError
 from regionio.engines.cuda.budget import HeldBudget
 from regionio.engines.cuda.decoder_threads import DecoderThreads
 from regionio.engines.cuda.device import opened_device
@@ -28,6 +28,8 @@ CHUNKS_AHEAD = 3
 """Chunks that threads are at work for at a time, the one that is waited for included."""
 
 RING = CHUNKS_AHEAD + 1
+
+ENDING = "the process ends"
 
 MOST_FILES = 64
 """Files that KvikIO has open."""
@@ -47,7 +49,7 @@ class Context:
     Attributes
     ----------
     decode_stream, copy_stream
-        By which tiles are decoded, and copied.
+        By which tiles are inflated, and copied.
     idle_stream
         On which nothing is ever done.
     decoders
@@ -159,7 +161,8 @@ class DeviceThread:
         self.number = number
         self._process = os.getpid()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._wake = threading.Event()
+        self._wake, self._ending = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
         self.context = Context(number)
         self._thread = threading.Thread(
             target=self._run, name=f"regionio cuda:{number}", daemon=True
@@ -192,35 +195,50 @@ class DeviceThread:
             raise DeviceError(msg)
 
     def submit(self, job: Job) -> None:
-        """Have a job done after those that wait."""
+        """Have a job done after those that wait.
+
+        Raises
+        ------
+        ClosedError
+            The thread has ended, as the process does.
+        """
         self.check_process()
-        self._jobs.put(job)
+        with self._lock:
+            if self._ending.is_set():
+                raise ClosedError(ENDING)
+            self._jobs.put(job)
         self._wake.set()
 
     def close(self) -> None:
-        """Finish what waits, and end the thread."""
-        self._jobs.put(None)
+        """Give up what waits, and end the thread."""
+        with self._lock:
+            self._ending.set()
+            self._jobs.put(None)
         self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         context = self.context
         with context.cupy.cuda.Device(self.number):
-            pipeline = _Pipeline(context, self._jobs, self._wake)
+            pipeline = _Pipeline(context, self._jobs, self._wake, self._ending)
             while pipeline.step():
                 pass
-        context.close()
+            context.close()
 
 
 class _Pipeline:
     """Starts chunks ahead of those that are finished, across jobs."""
 
     def __init__(
-        self, context: Context, jobs: queue.SimpleQueue[Job | None], wake: threading.Event
+        self,
+        context: Context,
+        jobs: queue.SimpleQueue[Job | None],
+        wake: threading.Event,
+        ending: threading.Event,
     ) -> None:
         self._context = context
         self._jobs = jobs
-        self._wake = wake
+        self._wake, self._ending = wake, ending
         self._current: tuple[Job, Iterator[Chunk]] | None = None
         self._started: deque[tuple[Job, Chunk | None]] = deque()
         self._failed: set[int] = set()
@@ -273,6 +291,9 @@ class _Pipeline:
                 return False
             self._current = job, job.chunks(self._context)
         job, chunks = self._current
+        if self._ending.is_set() and id(job) not in self._failed:
+            self._failed.add(id(job))
+            job.done(self._context, ClosedError(ENDING))
         begun: list[Chunk] = []
         found: list[Chunk] = []
 

@@ -39,13 +39,25 @@ class Tasks:
     def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Have a task run, and tell what it returns or raises."""
         future: Future[Result] = Future()
+        entry = future, lambda: task(*arguments)
         with self._lock:
-            self._waiting.append((future, lambda: task(*arguments)))
+            self._waiting.append(entry)
             starts = self._running < max(1, self.most)
             self._running += starts
         if starts:
-            worker_pool.submit(self._work)
+            self._start(entry)
         return future
+
+    def _start(self, entry: tuple[Future[Any], Callable[[], Any]]) -> None:
+        """Have a thread work; where there is none to be had, nobody waits for the entry for ever."""
+        try:
+            worker_pool.submit(self._work)
+        except BaseException:
+            with self._lock:
+                self._running -= 1
+                if entry in self._waiting:
+                    self._waiting.remove(entry)
+            raise
 
     def _work(self) -> None:
         """Do what waits, as long as there is something."""
