@@ -217,7 +217,8 @@ def single_frames(path: Path, what: str, *, random: bool, rounds: int) -> Row:
     def ours() -> None:
         for number in order.tolist():
             with regionio.open(path) as image:
-                assert image.read_region(z=number, num_workers=0).shape == SIZE[::-1]
+                frame = image.read_region((0, 0, number), SIZE, num_workers=0)
+                assert frame.shape[-2:] == SIZE[::-1]
 
     def by_tifffile() -> None:
         for number in order.tolist():

@@ -72,7 +72,7 @@ def opened(
         As in `regionio.open`.
     """
     with reported(path):
-        with checked_arguments(), _told_of_warnings():
+        with checked_arguments(), told_of_warnings():
             image = regionio.open(
                 path,
                 scene=int(scene) if scene.isdecimal() else scene,
@@ -84,7 +84,7 @@ def opened(
 
 
 @contextmanager
-def _told_of_warnings() -> Iterator[None]:
+def told_of_warnings() -> Iterator[None]:
     """Print warnings of the block as a line each on stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from regionio.cli.opening import checked_arguments, one_line
+from regionio.cli.opening import checked_arguments, one_line, told_of_warnings
 from regionio.cli.progress import progress_bar
 from regionio.preprocess import (
     CentralSlice,
@@ -35,6 +36,8 @@ from regionio.preprocess.run import Task, run
 from regionio.preprocess.tiff import Compressor
 
 __all__ = ["preprocess"]
+
+DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 class Handlers(StrEnum):
@@ -83,15 +86,22 @@ def preprocess(
         ),
     ],
     crop: Annotated[
-        bool, typer.Option("--crop", "-c", help="Cut off borders that are zero.")
+        bool,
+        typer.Option(
+            "--crop",
+            "-c",
+            help="Cut off borders that are zero, and all but the largest bright part.",
+        ),
     ] = False,
     crop_max: Annotated[
         bool,
-        typer.Option("--crop-max", "-m", help="Pixels of the largest value are border, too."),
+        typer.Option(
+            "--crop-max", "-m", help="Pixels of the largest value there can be are border, too."
+        ),
     ] = False,
     no_components: Annotated[
         bool,
-        typer.Option("--no-components", "-n", help="Keep more than the largest connected part."),
+        typer.Option("--no-components", "-n", help="Keep all parts that are not zero."),
     ] = False,
     border_frac: Annotated[
         float | None,
@@ -137,7 +147,12 @@ def preprocess(
     ] = "parallel-beam",
     window: Annotated[
         str | None,
-        typer.Option("--window", "-w", metavar="C,W", help="Window instead of the files' own."),
+        typer.Option(
+            "--window",
+            "-w",
+            metavar="C,W",
+            help="Window instead of the files' own; not of colours.",
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", "-j", min=1, help="Default: one a CPU.")
@@ -165,9 +180,15 @@ def preprocess(
     """Crop, resize and pad DICOM images, and write them as TIFFs.
 
     Gray images are windowed first, those without a window from darkest to brightest. All frames of a
-    volume are cropped alike. Results that are there are skipped, so that an interrupted run can be
-    resumed. What fails is told, and the rest goes on; then the exit code is 1.
+    volume are cropped alike; tomosynthesis that was stored upside down is turned. Results that are
+    there are skipped, so that an interrupted run can be resumed. What fails is told, and the rest goes
+    on; then the exit code is 1.
     """
+    if not crop and (crop_max or no_components or border_frac is not None):
+        msg = (
+            "--crop-max, --no-components and --border-frac say how it is cropped: give --crop, too"
+        )
+        raise typer.BadParameter(msg, param_hint="--crop")
     make = OriginalPreprocessor if compat else Preprocessor
     make_fewer = OriginalInterpolate if compat else Interpolate
     make_mip = OriginalLaplacianMip if compat else LaplacianMip
@@ -192,13 +213,17 @@ def preprocess(
             volume_handler=handlers[volume_handler],
         )
     levels = _numbers(window, "--window", {2}, whole=False)
+    if levels is not None and levels[1] <= 0:
+        raise typer.BadParameter("the width has to be more than 0", param_hint="--window")
+    if not DEVICE.fullmatch(device):
+        raise typer.BadParameter(f"{device!r} is not cpu, cuda or cuda:1", param_hint="--device")
     task = Task(steps, compressor, levels, device)
     if compat:
         read, write = read_frames_as_original, write_tiff_as_original
         task = Task(steps, compressor, levels, device, read, write)
     sources = _sources(source, output, together=series)
     done = skipped = failed = 0
-    with progress_bar("preprocessing", len(sources), "files") as advance:
+    with told_of_warnings(), progress_bar("preprocessing", len(sources), "files") as advance:
         for outcome in run(sources, output, task, threads=threads, overwrite=overwrite):
             advance(1)
             done += outcome.state == "done"
@@ -227,6 +252,9 @@ def _sources(source: Path, output: Path, *, together: bool) -> list[Source]:
     sources = list(by_series(files)) if together else [Source((file,)) for file in files]
     if len(sources) > 1 and not output.is_dir():
         msg = f"{str(output)!r} has to be a folder that is there, for {len(sources)} files"
+        raise typer.BadParameter(msg, param_hint="OUTPUT")
+    if not output.is_dir() and output.suffix.lower() not in {".tif", ".tiff"}:
+        msg = f"{str(output)!r} is no folder that is there, and no name of a TIFF"
         raise typer.BadParameter(msg, param_hint="OUTPUT")
     if not output.is_dir() and not output.parent.is_dir():
         msg = f"there is no folder {str(output.parent)!r}"

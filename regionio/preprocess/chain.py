@@ -110,6 +110,14 @@ class Preprocessor:
     ------
     ValueError
         Arguments contradict each other or are out of range.
+    TypeError
+        The volume handler is none.
+
+    Notes
+    -----
+    ``regionio preprocess`` crops only if it is asked to; here it is the default, as in Python's
+    dicom-preprocessing. Tomosynthesis that was stored upside down is turned where files are read:
+    `Frames.upside_down` tells of it, an array does not.
 
     Examples
     --------
@@ -145,19 +153,17 @@ class Preprocessor:
             if given not in known:
                 msg = f"{name} is one of {', '.join(known)}, not {given!r}"
                 raise ValueError(msg)
-        for name, numbers, lengths in (("size", self.size, {2}), ("spacing", self.spacing, {2, 3})):
-            if numbers is None:
-                continue
-            values = np.asarray(numbers, dtype=np.float64)
-            if values.shape not in {(n,) for n in lengths} or not (values > 0).all():
-                msg = (
-                    f"{name} is {' or '.join(map(str, lengths))} positive numbers, not {numbers!r}"
-                )
-                raise ValueError(msg)
-            if not np.isfinite(values).all():
-                msg = f"{name} has to be finite, not {numbers!r}"
-                raise ValueError(msg)
+        if not hasattr(self.volume_handler, "wanted"):
+            msg = f"volume_handler is an object such as MaxIntensity(), not {self.volume_handler!r}"
+            raise TypeError(msg)
+        if self.spacing is not None:
+            object.__setattr__(self, "spacing", _positive("spacing", self.spacing, {2, 3}))
         if self.size is not None:
+            size = _positive("size", self.size, {2})
+            if any(side % 1 for side in size):
+                msg = f"size is whole numbers of pixels, not {self.size!r}"
+                raise ValueError(msg)
+            object.__setattr__(self, "size", tuple(int(side) for side in size))
             _check_pixels(*self.size, f"size {self.size}")
 
     def __call__(
@@ -285,6 +291,24 @@ class Preprocessor:
         height = round_half_up(crop.height * spacing["Y"] / self.spacing[1])
         _check_pixels(width, height, f"spacing {self.spacing}")
         return max(1, width), max(1, height)
+
+
+def _positive(name: str, numbers: Any, lengths: set[int]) -> tuple[float, ...]:
+    """Return numbers that are as many as they have to be, finite and larger than 0.
+
+    Raises
+    ------
+    ValueError
+        They are not.
+    """
+    values = np.asarray(numbers, dtype=np.float64)
+    if values.shape not in {(n,) for n in lengths} or not (values > 0).all():
+        msg = f"{name} is {' or '.join(map(str, lengths))} positive numbers, not {numbers!r}"
+        raise ValueError(msg)
+    if not np.isfinite(values).all():
+        msg = f"{name} has to be finite, not {numbers!r}"
+        raise ValueError(msg)
+    return tuple(values.tolist())
 
 
 def _check_pixels(width: int, height: int, what: str) -> None:

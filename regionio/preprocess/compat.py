@@ -21,6 +21,7 @@ from regionio import UnsupportedFormatError
 from regionio._index import ImageIndex
 from regionio._transform import GrayTransform, Window
 from regionio.preprocess.chain import Preprocessed, Preprocessor
+from regionio.preprocess.crop import Box, CropOptions, content_box, union
 from regionio.preprocess.laplacian import LaplacianMip
 from regionio.preprocess.levels import extent_of, spread, windowed_down
 from regionio.preprocess.source import (
@@ -68,10 +69,18 @@ class OriginalLaplacianMip(LaplacianMip):
 
 
 class OriginalPreprocessor(Preprocessor):
-    """Frames at a spacing are rounded down."""
+    """Frames at a spacing are rounded down, and the crop of a blank one is all of it."""
 
     def _interpolated(self, pixels: NDArray[Any], count: int) -> NDArray[Any]:
         return interpolated(pixels, count, rounded=False)
+
+    def _crop(self, pixels: NDArray[Any]) -> Box:
+        height, width = pixels.shape[1:3]
+        whole = Box(0, 0, width, height)
+        if not self.crop:
+            return whole
+        options = CropOptions(self.crop_max, self.components, self.border_frac)
+        return union(content_box(frame, options) or whole for frame in pixels)
 
 
 def read_frames_as_original(

@@ -56,7 +56,7 @@ def schema() -> pa.Schema:
 
     text = [(name, pa.string()) for name in (*KEYS, "path")]
     numbers = [(name, pa.uint32()) for name in ("width", "height", "channels", "num_frames")]
-    more = [(name, pa.float64()) for name in ("spacing_x", "spacing_y")]
+    more = [(name, pa.float64()) for name in ("spacing_x", "spacing_y", "spacing_z")]
     words = [(name, pa.string()) for name in ("laterality", "view", "source")]
     place = [("instance_number", pa.int64())]
     return pa.schema([*text, ("inode", pa.uint64()), *numbers, *more, *words, *place])
@@ -92,9 +92,12 @@ def write_manifest(
     Raises
     ------
     ValueError
-        `target` ends in something else.
+        `source` is no folder, or `target` ends in something else.
     """
     path = Path(target)
+    if not Path(source).is_dir():
+        msg = f"there is no folder {str(source)!r}"
+        raise ValueError(msg)
     if path.suffix.lower() not in {".parquet", ".csv"}:
         msg = f"{str(path)!r} must end in .parquet or .csv"
         raise ValueError(msg)
@@ -148,14 +151,15 @@ def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
         frames = len(file.pages)
         height, width = page.imagelength, page.imagewidth
         channels, spacing = page.samplesperpixel, _spacing(page)
-        more: tuple[Any, ...] = (None, None, None, None)
+        more: tuple[Any, ...] = (None, None, None, None, None)
         try:
-            origin = provenance_in(page.description, str(path)).origin
+            made = provenance_in(page.description, str(path))
+            origin, depth = made.origin, made.spacing.get("Z")
             uids = (origin.study, origin.series, result_stem(origin))
-            more = origin.laterality, origin.view, origin.paths[0], origin.number
+            more = depth, origin.laterality, origin.view, origin.paths[0], origin.number
         except RegionIOError:  # of somebody else's: names of folders have to do
             uids = (path.parent.parent.name, path.parent.name, path.stem)
-    laterality, view, source, number = more
+    depth, laterality, view, source, number = more
     return {
         **dict(zip(KEYS, uids, strict=True)),
         "path": os.path.relpath(path.resolve(), home),
@@ -166,6 +170,7 @@ def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
         "num_frames": frames,
         "spacing_x": spacing[0],
         "spacing_y": spacing[1],
+        "spacing_z": depth,
         "laterality": laterality,
         "view": view,
         "source": source,

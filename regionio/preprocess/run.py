@@ -128,23 +128,47 @@ def run(
     at_once = max(1, min(count, len(every)))
     each = max(1, count // at_once)
 
-    owners: dict[Path, Source] = {}
-
-    def one(source: Source) -> Outcome:
+    def one(claimed: tuple[Source, Path | Exception]) -> Outcome:
+        source, result = claimed
         try:
-            return _preprocess(source, output, task, each, owners, overwrite=overwrite)
+            if isinstance(result, Exception):
+                raise result
+            return _preprocess(source, result, task, each, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the others go on
             return Outcome(source.path, "failed", error=error)
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="regionio preprocess") as pool:
-        yield from _as_done(pool, one, every, 2 * at_once)
+        yield from _as_done(pool, one, _claimed(every, output), 2 * at_once)
+
+
+def _claimed(sources: Iterable[Source], output: Path) -> Iterator[tuple[Source, Path | Exception]]:
+    """Yield sources and where their results go, or why they can't: the first has a name for itself."""
+    owners: dict[Path, Source] = {}
+    is_folder = output.is_dir()
+    for source in sources:
+        try:
+            result = result_path(output, _named(source)) if is_folder else output
+        except Exception as error:  # noqa: BLE001  the others go on
+            yield source, error
+            continue
+        owner = owners.setdefault(result, source)
+        if owner is source:
+            yield source, result
+            continue
+        msg = (
+            f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was "
+            "made"
+        )
+        yield source, FileExistsError(msg)
 
 
 def _as_done(
-    pool: ThreadPoolExecutor, work: Callable[[Source], Outcome], sources: list[Source], most: int
+    pool: ThreadPoolExecutor,
+    work: Callable[[tuple[Source, Path | Exception]], Outcome],
+    waiting: Iterator[tuple[Source, Path | Exception]],
+    most: int,
 ) -> Iterator[Outcome]:
     """Yield outcomes as they come; no more than so many wait in the pool."""
-    waiting = iter(sources)
     running: set[Future[Outcome]] = {pool.submit(work, one) for one in islice(waiting, most)}
     try:
         while running:
@@ -158,21 +182,9 @@ def _as_done(
 
 
 def _preprocess(
-    source: Source,
-    output: Path,
-    task: Task,
-    num_workers: int,
-    owners: dict[Path, Source],
-    *,
-    overwrite: bool,
+    source: Source, result: Path, task: Task, num_workers: int, *, overwrite: bool
 ) -> Outcome:
-    """Preprocess one source; `owners` are the sources of results of this run."""
-    is_folder = output.is_dir()
-    result = result_path(output, _named(source)) if is_folder else output
-    owner = owners.setdefault(result, source)
-    if owner != source:
-        msg = f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was made"
-        raise FileExistsError(msg)
+    """Preprocess one source."""
     if result.exists() and not overwrite:
         _check_made_of(result, source, task)
         return Outcome(source.path, "skipped", result)

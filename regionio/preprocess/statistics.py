@@ -112,6 +112,12 @@ def _sums(paths: Iterable[str | os.PathLike[str]], workers: int) -> Iterator[tup
             )
 
 
+def _page(image: regionio.Image, number: int) -> regionio.Region:
+    if image.is_volume:
+        return image.read_region((0, 0, number), image.size("XY"), num_workers=0)
+    return image.read_region(z=number, num_workers=0)
+
+
 def _sums_of(path: str | os.PathLike[str]) -> _Sums:
     with regionio.open(path) as image:
         if image.dtype not in (np.uint8, np.uint16):
@@ -124,7 +130,7 @@ def _sums_of(path: str | os.PathLike[str]) -> _Sums:
         channels = sizes["C"]
         total = _Sums(int(np.iinfo(image.dtype).max), 0, [0] * channels, [0] * channels)
         for z in range(sizes["Z"]):
-            pixels = np.asarray(image.read_region(z=z, num_workers=0))
+            pixels = np.asarray(_page(image, z))
             flat = pixels.reshape(-1, channels).astype(np.uint64)
             first = flat.sum(axis=0).tolist()
             second = (flat * flat).sum(axis=0).tolist()

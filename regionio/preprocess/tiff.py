@@ -44,7 +44,7 @@ Compressor: TypeAlias = Literal[
 ]
 COMPRESSORS: tuple[Compressor, ...] = get_args(Compressor)
 
-PAGE_NUMBER, SOFTWARE = 297, 305
+DESCRIPTION, PAGE_NUMBER, SOFTWARE = 270, 297, 305
 DEFAULT_SCALE, DEFAULT_CROP_ORIGIN, DEFAULT_CROP_SIZE, ACTIVE_AREA = 50718, 50719, 50720, 50829
 SHORT, LONG, RATIONAL = 3, 4, 5
 
@@ -283,21 +283,25 @@ def _rational(value: float) -> tuple[int, int]:
     return round(value * denominator), denominator
 
 
-def provenance_of(path: str | os.PathLike[str]) -> Provenance:
+def provenance_of(path: str | os.PathLike[str], page: int = 0) -> Provenance:
     """Return how a TIFF was made.
 
     Parameters
     ----------
     path
         Of a TIFF that `write_tiff` has written.
+    page
+        Of one that `regionio combine` has written: each slice has its own crop and padding. Other
+        TIFFs have it in the first page only.
 
     Raises
     ------
     UnsupportedFormatError
-        It was written by something else.
+        It was written by something else, or the page says nothing.
     """
     with tifffile.TiffFile(os.fspath(path)) as file:
-        return provenance_in(file.pages.first.description, os.fspath(path))
+        description = file.pages[page].aspage().tags.valueof(DESCRIPTION) or ""
+        return provenance_in(str(description), os.fspath(path))
 
 
 def is_as_original(path: str | os.PathLike[str]) -> bool:

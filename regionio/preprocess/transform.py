@@ -91,14 +91,14 @@ class Transform:
         ndarray
             ``float64[..., 2]``.
         """
-        places = np.array(points, dtype=np.float64)
+        places = _pairs(points, 2)
         if self.upside_down:
             places = np.array(self.source) - places
         return (places - self._origin) * self.scale + self._before
 
     def to_source(self, points: ArrayLike) -> NDArray[np.float64]:
         """Return where places of the result are in the picture; as `to_output`."""
-        places = np.array(points, dtype=np.float64)
+        places = _pairs(points, 2)
         places = (places - self._before) / self.scale + self._origin
         return np.array(self.source) - places if self.upside_down else places
 
@@ -143,7 +143,22 @@ class Transform:
 
     @staticmethod
     def _boxes(boxes: ArrayLike, move: Any) -> NDArray[np.float64]:
-        corners = np.array(boxes, dtype=np.float64)
+        corners = _pairs(boxes, 4)
         first, second = move(corners[..., :2]), move(corners[..., 2:])
         low, high = np.minimum(first, second), np.maximum(first, second)
         return np.concatenate([low, high], axis=-1)
+
+
+def _pairs(values: ArrayLike, count: int) -> NDArray[np.float64]:
+    """Return numbers, so many along the last axis.
+
+    Raises
+    ------
+    ValueError
+        There are others.
+    """
+    found = np.array(values, dtype=np.float64)
+    if found.ndim == 0 or found.shape[-1] != count:
+        msg = f"{count} numbers along the last axis are expected, not an array of {found.shape}"
+        raise ValueError(msg)
+    return found

@@ -93,8 +93,11 @@ WRONG = {
     "say the same thing twice": ("--size", "5,5", "--spacing", "1,1"),
     "is not 2 or 3 numbers": ("--spacing", "1"),
     "is not one of 'triangle'": ("--filter", "cubic"),
-    "less than 0.5": ("--border-frac", "0.7"),
+    "less than 0.5": ("--crop", "--border-frac", "0.7"),
     "is not 2 numbers": ("--window", "wide"),
+    "width has to be more than 0": ("--window", "40,0"),
+    "is not cpu, cuda or cuda:1": ("--device", "gpu7"),
+    "give --crop, too": ("--no-components",),
 }
 
 
@@ -102,6 +105,7 @@ WRONG = {
 def test_wrong_options(study: Path, tmp_path: Path, message: str) -> None:
     code, _, errors = run(study, tmp_path, *WRONG[message])
     assert code == 2
+    assert run(study / "0.dcm", tmp_path / "x.png")[0] == 2
     assert message in " ".join(errors.replace("│", " ").split())
 
 

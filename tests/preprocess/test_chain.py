@@ -224,6 +224,15 @@ def test_wrong_arguments_say_what_is_right(message: str) -> None:
         Preprocessor(**WRONG[message])
 
 
+def test_numbers_of_any_kind_count() -> None:
+    steps = Preprocessor(size=np.array([5.0, 6.0]))  # type: ignore[arg-type]
+    assert steps == Preprocessor(size=(5, 6))
+    with pytest.raises(ValueError, match="size is whole numbers"):
+        Preprocessor(size=(5.5, 5))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="an object such as MaxIntensity"):
+        Preprocessor(volume_handler="max-intensity")  # type: ignore[arg-type]
+
+
 def test_volume_handlers_want_sense() -> None:
     with pytest.raises(ValueError, match="target_frames is 1 or more, not 0"):
         Interpolate(0)

@@ -109,8 +109,8 @@ def test_wrong_names(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in .parquet or .csv"):
         list(write_manifest(folder, tmp_path / "t.xlsx"))
     result = CliRunner().invoke(app, ["manifest", str(tmp_path / "nothing")])
-    assert result.exit_code == 1
-    assert "nothing" in result.stderr
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr
     assert CliRunner().invoke(app, ["manifest", str(folder), "t.txt"]).exit_code == 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,3 +66,12 @@ def test_a_bright_pixel_is_found_where_it_is_said_to_be(
     expected = result.transform.to_output((x + 0.5, y + 0.5))
     assert abs(found_x + 0.5 - expected[0]) <= 1
     assert abs(found_y + 0.5 - expected[1]) <= 1
+
+
+def test_points_are_pairs() -> None:
+    transform = Transform((100, 80), False, Box(20, 10, 60, 40), (30, 20), Padding())
+    for wrong in ([1, 2, 3], 5, [[1], [2]]):
+        with pytest.raises(ValueError, match="2 numbers along the last axis"):
+            transform.to_output(wrong)
+    with pytest.raises(ValueError, match="4 numbers along the last axis"):
+        transform.boxes_to_source([1, 2])

@@ -101,6 +101,7 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
         "channel_names": _channel_names(scene.channel_names, photometric, channels),
         "spacing": scene.spacing or spacing_from_tags(first_page),
         "spacing_unit": scene.spacing_unit,
+        "is_volume": scene.is_volume,
         "orientation": int(first_page.tags.valueof(ORIENTATION_TAG) or 1),
         "icc_profile": _bytes_or_none(first_page.tags.valueof(ICC_TAG)),
         "raw_metadata": str(first_page.description or ""),

@@ -88,6 +88,8 @@ class SceneDraft:
         One a plane, where the file names them.
     offset
         (x, y) on the common canvas, in level-0 pixels.
+    is_volume
+        Whether places in it have three coordinates.
     """
 
     levels: list[LevelDraft]
@@ -98,6 +100,7 @@ class SceneDraft:
     embedded: dict[str, EmbeddedJpeg] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
     offset: tuple[int, int] | None = None
+    is_volume: bool = False
 
 
 @dataclass

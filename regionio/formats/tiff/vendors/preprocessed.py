@@ -33,7 +33,10 @@ def recognises(tiff: TiffFile) -> bool:
 
 
 def describe(tiff: TiffFile) -> FileDraft:
-    """Return the pages as frames; their spacing is that of the resolution, and along Z what is stated."""
+    """Return the pages as frames of a volume.
+
+    Their spacing is that of the resolution, and along Z what is stated.
+    """
     draft = generic.describe(tiff)
     first = tiff.pages.first
     spacing = {axis: value / 1000 for axis, value in resolution_spacing(first).items()}
@@ -41,6 +44,7 @@ def describe(tiff: TiffFile) -> FileDraft:
     spacing.update({axis: stated[axis] for axis in AXES if axis in stated})
     for scene in draft.scenes:
         scene.spacing, scene.spacing_unit = spacing, "millimeter"
+        scene.is_volume = scene.levels[0].counts[2] > 1
     draft.format = "preprocessed"
     return draft
 
