@@ -140,8 +140,13 @@ def preprocess(
         typer.Option(min=0, help="Of the maximum's details in laplacian-mip."),
     ] = 1.5,
     skip_frames: Annotated[
-        int, typer.Option(min=0, help="Frames at either end that laplacian-mip leaves out.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Frames at either end that laplacian-mip and max-intensity leave out.",
+            show_default="5 and 0",
+        ),
+    ] = None,
     projection_mode: Annotated[
         ProjectionMode, typer.Option(help="What laplacian-mip adds the details to.")
     ] = "parallel-beam",
@@ -196,9 +201,11 @@ def preprocess(
         handlers: dict[Handlers, VolumeHandler] = {
             Handlers.KEEP: Keep(),
             Handlers.CENTRAL_SLICE: CentralSlice(),
-            Handlers.MAX_INTENSITY: MaxIntensity(),
+            Handlers.MAX_INTENSITY: MaxIntensity(skip_frames or 0, skip_frames or 0),
             Handlers.INTERPOLATE: make_fewer(target_frames),
-            Handlers.LAPLACIAN_MIP: make_mip(mip_weight, skip_frames, projection_mode),
+            Handlers.LAPLACIAN_MIP: make_mip(
+                mip_weight, 5 if skip_frames is None else skip_frames, projection_mode
+            ),
         }
         steps = make(
             crop=crop,

@@ -16,6 +16,10 @@ from __future__ import annotations
 from regionio.preprocess.chain import Frames, Preprocessed, Preprocessor
 from regionio.preprocess.crop import Box
 from regionio.preprocess.laplacian import LaplacianMip
+from regionio.preprocess.manifest import Manifest
+from regionio.preprocess.source import read_frames
+from regionio.preprocess.statistics import statistics_of
+from regionio.preprocess.tiff import Provenance, provenance_of, write_tiff
 from regionio.preprocess.transform import Padding, Transform
 from regionio.preprocess.volumes import (
     CentralSlice,
@@ -32,10 +36,16 @@ __all__ = [
     "Interpolate",
     "Keep",
     "LaplacianMip",
+    "Manifest",
     "MaxIntensity",
     "Padding",
     "Preprocessed",
     "Preprocessor",
+    "Provenance",
     "Transform",
     "VolumeHandler",
+    "provenance_of",
+    "read_frames",
+    "statistics_of",
+    "write_tiff",
 ]

@@ -120,7 +120,7 @@ def resized(pixels: Any, size: tuple[int, int], kind: Filter = "triangle") -> An
     Parameters
     ----------
     pixels
-        ``[..., rows, columns]``, NumPy's or CuPy's, of any real dtype.
+        ``[..., rows, columns]``, NumPy's or CuPy's; integers of 8 or 16 bits, or floats.
     size
         (rows, columns) of the result.
     kind
@@ -131,11 +131,19 @@ def resized(pixels: Any, size: tuple[int, int], kind: Filter = "triangle") -> An
     ndarray
         Of the dtype of `pixels`; integers are rounded to the nearest and clamped.
 
+    Raises
+    ------
+    TypeError
+        Integers have more bits, of which float32 would lose some.
+
     Examples
     --------
     >>> resized(np.array([[0, 10], [20, 30]], np.uint8), (1, 1))
     array([[15]], dtype=uint8)
     """
+    if pixels.dtype.kind in "ui" and pixels.dtype.itemsize > 2:
+        msg = f"integers of 8 or 16 bits, or floats, are resized, not {pixels.dtype}"
+        raise TypeError(msg)
     if pixels.shape[-2:] == size:
         return pixels.copy()
     if kind == "max-pool":

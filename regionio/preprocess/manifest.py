@@ -291,6 +291,16 @@ class Manifest:
     ----------
     columns
         Name → array, one entry a file.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/a.tif", np.zeros((5, 8, 9), np.uint8), photometric="minisblack")
+    ...     rows = list(write_manifest(folder, f"{folder}/manifest.parquet"))
+    ...     found = Manifest(f"{folder}/manifest.parquet")
+    >>> found.columns["width"].tolist(), found.frames().tolist()
+    ([9], [[0, 0], [0, 1], [0, 2], [0, 3], [0, 4]])
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

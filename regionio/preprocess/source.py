@@ -124,6 +124,14 @@ def read_frames(
     ------
     UnsupportedFormatError
         It is no DICOM, or a whole slide; or files are of several series.
+
+    Examples
+    --------
+    >>> from pydicom.data import get_testdata_file
+    >>> from regionio.preprocess import Keep
+    >>> found = read_frames(get_testdata_file("CT_small.dcm"), Keep())
+    >>> found.frames.pixels.shape, found.origin.window, found.origin.extent
+    ((1, 128, 128, 1), 'range', (-896.0, 1167.0))
     """
     several = [files] if isinstance(files, (str, os.PathLike)) else files
     names = [os.path.abspath(file) for file in several]

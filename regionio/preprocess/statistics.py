@@ -76,6 +76,14 @@ def statistics_of(
     ------
     ValueError
         There are none, or they differ in dtype or channels, or have pages of several sizes.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/a.tif", np.array([[1, 3]], np.uint8))
+    ...     statistics_of([f"{folder}/a.tif"])
+    [ChannelStatistics(mean=2.0, std=1.0, count=2)]
     """
     total: _Sums | None = None
     for name, found in _sums(paths, default_num_workers() if num_workers is None else num_workers):

@@ -188,6 +188,19 @@ def write_tiff(
         Goes into the first page's description, as JSON.
     compressor
         How pages are compressed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pydicom.data import get_testdata_file
+    >>> from regionio.preprocess import Preprocessor, read_frames
+    >>> steps = Preprocessor(size=(64, 64))
+    >>> found = read_frames(get_testdata_file("CT_small.dcm"), steps.volume_handler)
+    >>> made = steps.process(found.frames)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_tiff(f"{folder}/ct.tiff", made, Provenance.of(found.origin, steps, made, "packbits"))
+    ...     provenance_of(f"{folder}/ct.tiff").transform == made.transform
+    True
     """
     pixels = result.pixels if result.pixels.shape[3] > 1 else result.pixels[..., 0]
     pages = (

@@ -12,6 +12,8 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
+from pydicom.data import get_testdata_file
+from pydicom.pixels.processing import apply_color_lut
 
 import regionio
 from regionio import RegionIOError
@@ -35,6 +37,7 @@ from regionio.preprocess.padding import PADDINGS
 from regionio.preprocess.run import Task, run
 from regionio.preprocess.source import read_frames
 from regionio.preprocess.tiff import COMPRESSORS, provenance_of
+from tests.preprocess.test_tiff import only
 
 HANDLERS: list[VolumeHandler] = [
     Keep(), CentralSlice(), MaxIntensity(), Interpolate(5), LaplacianMip(skip_frames=0),
@@ -118,6 +121,26 @@ def test_every_series(wider_data: Path, tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         together = [s for s in by_series(find_dicom(wider_data)) if len(s.files) > 1]
         assert together
-        for outcome in run(together, tmp_path, Task(Preprocessor(crop=False))):
+        outcomes = list(run(together, tmp_path, Task(Preprocessor(crop=False))))
+        assert sum(outcome.state == "done" for outcome in outcomes) > len(outcomes) // 2
+        for outcome in outcomes:
             assert outcome.result is None or provenance_of(outcome.result).origin.frame_count > 1
             assert outcome.error is None or isinstance(outcome.error, RegionIOError), outcome.error
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("examples_ybr_color.dcm", 1), ("SC_rgb_16bit.dcm", 0), ("examples_palette.dcm", 0)],
+)
+def test_colours_are_those_of_pydicom(tmp_path: Path, name: str, most: int) -> None:
+    path = Path(str(get_testdata_file(name)))
+    outcome = only(run([path], tmp_path / "c.tiff", Task(Preprocessor(crop=False))))
+    assert outcome.state == "done"
+    dataset = pydicom.dcmread(path)
+    expected = dataset.pixel_array
+    if "PALETTE" in dataset.PhotometricInterpretation:
+        expected = apply_color_lut(expected, dataset)
+        expected = np.floor(expected / 257 + 0.5) if expected.dtype == np.uint16 else expected
+    found = tifffile.imread(tmp_path / "c.tiff")
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= most
