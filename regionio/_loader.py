@@ -247,6 +247,7 @@ class Epoch:
         self._feed = feed
         self._options = options
         self._together, self._window = _window_sizes(reader, options)
+        self._first = self._together if reader.device is None else 1  # a GPU has it soon
         self._work = begun(reader, options.batch_size, options.num_workers, ahead=self._window)
         self._ahead: list[Any] = []
         self._exhausted = False
@@ -256,7 +257,6 @@ class Epoch:
         self._handed_out = 0
         self.delivered = skip
         self._to_skip = skip * options.batch_size
-        self._begun = False
         self._finalizer = weakref.finalize(self, _end, self._work, file)
         self._finalizer.atexit = False
 
@@ -325,8 +325,8 @@ class Epoch:
             self._feed.take(self._to_skip)
             self._to_skip = 0
         while not self._exhausted and len(self._ahead) <= self._window - self._together:
-            wanted = batch_size * (self._together if self._begun else 1)  # the first one soon
-            self._begun = True
+            wanted = batch_size * self._first
+            self._first = self._together
             locations, indices, self._error = self._feed.take(wanted)
             self._exhausted = len(locations) < wanted
             if self._options.drop_last or self._error is not None:
