@@ -59,8 +59,8 @@ def combine(
     exit code is 1.
     """
     inner, outer = output.resolve(), source.resolve()
-    if inner == outer or outer in inner.parents:
-        msg = f"{str(output)!r} lies in {str(source)!r}, which is searched"
+    if inner == outer or outer in inner.parents or inner in outer.parents:
+        msg = f"{str(output)!r} and {str(source)!r} lie in each other: results would be sources"
         raise typer.BadParameter(msg, param_hint="OUTPUT")
     with checked_arguments():
         known = None if numbers is None else numbers_in(numbers)

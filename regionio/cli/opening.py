@@ -138,5 +138,6 @@ def one_line(error: Exception, path: str) -> str:
     """Return what an error says of a file, in one line that names it."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or path!r}: {error.strerror}"
-    text = " ".join(str(error).split())
-    return text if os.path.basename(os.path.normpath(path)) in text else f"{path!r}: {text}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    named = repr(path) in text or repr(os.path.abspath(path)) in text
+    return text if named else f"{path!r}: {text}"

@@ -228,7 +228,8 @@ def preprocess(
     if compat:
         read, write = read_frames_as_original, write_tiff_as_original
         task = Task(steps, compressor, levels, device, read, write)
-    sources = _sources(source, output, together=series)
+    with checked_arguments():
+        sources = _sources(source, output, together=series)
     done = skipped = failed = 0
     with told_of_warnings(), progress_bar("preprocessing", len(sources), "files") as advance:
         for outcome in run(sources, output, task, threads=threads, overwrite=overwrite):
@@ -249,9 +250,15 @@ def _sources(source: Path, output: Path, *, together: bool) -> list[Source]:
     """Return the files, or series, that are meant, once it is known that results have a place."""
     try:
         files = find_dicom(source)
-    except FileNotFoundError as error:
+    except OSError as error:
         raise typer.BadParameter(
             f"{str(source)!r}: {error.strerror}", param_hint="SOURCE"
+        ) from error
+    try:
+        output.is_dir()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{str(output)!r}: {error.strerror}", param_hint="OUTPUT"
         ) from error
     if not files:
         msg = f"{str(source)!r} holds no DICOM file"

@@ -29,8 +29,8 @@ from regionio.preprocess.volumes import (
 __all__ = ["Frames", "Preprocessed", "Preprocessor"]
 
 AXES = "XYZ"
-MOST_PIXELS = 2**30
-"""Of a frame that is made: more is a mistake in the arguments."""
+MOST_PIXELS, MOST_FRAMES = 2**30, 2**16
+"""Of a frame and a volume that are made: more is a mistake in the arguments."""
 
 COLORS = {3, 4}
 FRAMES, SAMPLES = "NTZ", "C"
@@ -196,7 +196,9 @@ class Preprocessor:
         """
         frames, axes = _as_frames(pixels)
         wanted = frames_wanted(self.volume_handler, len(frames))
-        known = dict(zip(AXES, spacing, strict=False)) if spacing is not None else _spacing(pixels)
+        known = _spacing(pixels)
+        if spacing is not None:
+            known = dict(zip(AXES, _positive("spacing", spacing, {2, 3}), strict=False))
         result = self.process(Frames(frames[wanted.start : wanted.stop], known))
         made = converted(result.pixels, dtype or frames.dtype)
         made = made if "C" in axes else made[..., 0]
@@ -252,7 +254,11 @@ class Preprocessor:
             if "Z" not in spacing:
                 msg = "spacing along z is asked for, and that of the frames is not known"
                 raise ValueError(msg)
-            count = round_half_up((len(pixels) - 1) * spacing["Z"] / depth) + 1
+            exact = (len(pixels) - 1) * spacing["Z"] / depth
+            if exact > MOST_FRAMES:
+                msg = f"spacing {self.spacing} makes more than {MOST_FRAMES} frames"
+                raise ValueError(msg)
+            count = round_half_up(exact) + 1
             pixels = self._interpolated(pixels, count)
         after = len(pixels)
         if after == 1 and before > 1:  # of all, or the first alone
@@ -287,10 +293,10 @@ class Preprocessor:
         if not {"X", "Y"} <= spacing.keys():
             msg = "spacing= is asked for, and that of the frames is not known"
             raise ValueError(msg)
-        width = round_half_up(crop.width * spacing["X"] / self.spacing[0])
-        height = round_half_up(crop.height * spacing["Y"] / self.spacing[1])
-        _check_pixels(width, height, f"spacing {self.spacing}")
-        return max(1, width), max(1, height)
+        across = crop.width * spacing["X"] / self.spacing[0]
+        down = crop.height * spacing["Y"] / self.spacing[1]
+        _check_pixels(across, down, f"spacing {self.spacing}")
+        return max(1, round_half_up(across)), max(1, round_half_up(down))
 
 
 def _positive(name: str, numbers: Any, lengths: set[int]) -> tuple[float, ...]:
@@ -311,9 +317,9 @@ def _positive(name: str, numbers: Any, lengths: set[int]) -> tuple[float, ...]:
     return tuple(values.tolist())
 
 
-def _check_pixels(width: int, height: int, what: str) -> None:
-    if width * height > MOST_PIXELS:
-        msg = f"{what} makes frames of {width}×{height}, more than {MOST_PIXELS} pixels"
+def _check_pixels(width: float, height: float, what: str) -> None:
+    if max(width, height, width * height) > MOST_PIXELS:
+        msg = f"{what} makes frames of {width:.0f}×{height:.0f}, more than {MOST_PIXELS} pixels"
         raise ValueError(msg)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import tifffile
 
-from regionio._errors import UnsupportedFormatError
+from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._workers import default_num_workers
+from regionio.preprocess.files import is_name
 from regionio.preprocess.manifest import describe_tiff, find_tiffs, read_table
 from regionio.preprocess.run import Outcome
 from regionio.preprocess.tiff import CLASSIC_BYTES, PAGE_NUMBER, write_pages
@@ -120,7 +121,7 @@ def numbers_in(table: str | os.PathLike[str]) -> dict[str, int]:
     Raises
     ------
     ValueError
-        It has no such columns, or a number is missing.
+        It has no such columns, a number is missing, or an instance has two.
     """
     path = Path(table)
     columns = read_table(path)
@@ -134,7 +135,12 @@ def numbers_in(table: str | os.PathLike[str]) -> dict[str, int]:
         if number is None:
             msg = f"{str(path)!r} has no instance_number for {uid}"
             raise ValueError(msg)
-    return {str(uid): int(number) for uid, number in zip(uids, numbers, strict=True)}
+    found: dict[str, int] = {}
+    for uid, number in zip(map(str, uids), map(int, numbers), strict=True):
+        if found.setdefault(uid, number) != number:
+            msg = f"{str(path)!r} has two numbers for {uid}: {found[uid]} and {number}"
+            raise ValueError(msg)
+    return found
 
 
 def _slice_of(path: Path, numbers: Mapping[str, int] | None) -> _Slice | Outcome:
@@ -161,26 +167,34 @@ def _combined(
             raise UnsupportedFormatError(msg)
     slices = _in_order(slices)
     first = slices[0]
+    if not all(map(is_name, (first.study, first.series, first.instance))):
+        msg = f"{str(first.path)!r} has UIDs that can't be names: {first.study!r}, {first.series!r}"
+        raise UnsupportedFormatError(msg)
     result = output / first.study / first.series / f"{first.instance}.tiff"
     if result.exists() and not overwrite:
-        _check_whole(result, len(slices))
+        _check_made_of(result, slices)
         return Outcome(first.path.parent, "skipped", result)
     _write(slices, result)
     return Outcome(first.path.parent, "done", result)
 
 
-def _check_whole(result: Path, count: int) -> None:
-    """Raise where a result that is there has another number of slices.
+def _check_made_of(result: Path, slices: list[_Slice]) -> None:
+    """Raise where a result that is there has another number of slices, or is older than one.
 
     Raises
     ------
     FileExistsError
-        It has.
+        It has, or is.
     """
     with tifffile.TiffFile(result) as file:
         pages = len(file.pages)
-    if pages != count:
-        msg = f"{str(result)!r} is there and has {pages} slices, not {count}"
+    if pages != len(slices):
+        msg = f"{str(result)!r} is there and has {pages} slices, not {len(slices)}"
+        raise FileExistsError(msg)
+    made = result.stat().st_mtime_ns
+    newer = next((one.path for one in slices if one.path.stat().st_mtime_ns > made), None)
+    if newer is not None:
+        msg = f"{str(result)!r} is older than {str(newer)!r}: --overwrite makes it again"
         raise FileExistsError(msg)
 
 
@@ -239,7 +253,11 @@ def _page(path: Path, number: int, count: int, expected: tuple[Any, ...]) -> dic
         segments = []
         for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
             file.filehandle.seek(offset)
-            segments.append(file.filehandle.read(length))
+            segment = file.filehandle.read(length)
+            if len(segment) != length:
+                msg = f"{str(path)!r} was cut short: {length} bytes should be at {offset}"
+                raise CorruptFileError(msg)
+            segments.append(segment)
         tags = page.tags
         known = {
             "description": None if page.is_shaped else page.description or None,

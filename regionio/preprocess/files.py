@@ -6,13 +6,23 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from regionio._errors import RegionIOError
 from regionio.formats.dicom.siblings import read_instance
 from regionio.formats.dicom.signature import is_dicom
 from regionio.preprocess.source import Origin
 
-__all__ = ["Source", "by_inode", "by_series", "find_dicom", "result_path", "result_stem"]
+__all__ = [
+    "Source",
+    "by_inode",
+    "by_series",
+    "find_dicom",
+    "is_name",
+    "kind_of",
+    "result_path",
+    "result_stem",
+]
 
 EXTENSIONS = {".dcm", ".dicom"}
 SIGNATURE_BYTES = 256
@@ -55,6 +65,8 @@ def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
     ------
     FileNotFoundError
         There is no such thing.
+    ValueError
+        The text file is none.
     """
     path = Path(source)
     if path.is_dir():
@@ -65,8 +77,11 @@ def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
         text = path.read_text(
             encoding="utf-8-sig", errors="surrogateescape"
         )  # as names of files are
-        lines = text.splitlines()
-        return by_inode(path.parent / line.strip() for line in lines if line.strip())
+        if "\0" in text:
+            msg = f"{str(path)!r} is no text with a path a line, encoded as UTF-8"
+            raise ValueError(msg)
+        lines = dict.fromkeys(line.strip() for line in text.splitlines() if line.strip())
+        return by_inode(path.parent / line for line in lines)
     return [path]
 
 
@@ -119,10 +134,26 @@ def _files(folder: Path) -> Iterator[Path]:
             yield place  # it is reported when it is read
             continue
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+            kind = kind_of(entry)
+            if kind == "folder":
                 waiting.append(Path(entry.path))
-            elif entry.is_file():
+            elif kind == "file":
                 yield Path(entry.path)
+
+
+def kind_of(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+    """Return what an entry of a folder is.
+
+    A link that leads nowhere, and what can't be looked at, is a file: it is reported when it is read.
+    """
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        if entry.is_file():
+            return "file"
+        return "file" if entry.is_symlink() and not os.path.exists(entry.path) else "other"
+    except OSError:
+        return "file"
 
 
 def _looks_like_dicom(path: Path) -> bool:
@@ -152,12 +183,20 @@ def result_path(output: Path, origin: Origin) -> Path:
         There are no UIDs that could be names.
     """
     names = (origin.study, origin.series or UNNAMED_SERIES, result_stem(origin))
-    for name in names:
-        if not name or name.strip(".") == "" or "/" in name or "\\" in name or "\0" in name:
-            msg = f"{origin.paths[0]!r} has no UIDs to name its result by: give a file as output"
-            raise ValueError(msg)
+    if not all(map(is_name, names)):
+        msg = f"{origin.paths[0]!r} has no UIDs to name its result by: give a file as output"
+        raise ValueError(msg)
     study, series, stem = names
     return output / study / series / f"{stem}.tiff"
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a file or folder, and no hidden one.
+
+    >>> is_name("1.2.3"), is_name(""), is_name("../1"), is_name(".1")
+    (True, False, False, False)
+    """
+    return bool(text) and not text.startswith(".") and not set(text) & set("/\\\0")
 
 
 def result_stem(origin: Origin) -> str:

@@ -63,7 +63,12 @@ def converted(pixels: Any, dtype: DTypeLike) -> Any:
 def has_window(transforms: tuple[Any, ...]) -> bool:
     """Return whether every frame has a window or a table of gray levels of its own."""
     gray = [one for one in transforms if isinstance(one, GrayTransform)]
-    return len(gray) > 0 and all(one.window is not None for one in gray)
+    return len(gray) > 0 and all(_is_window(one.window) for one in gray)
+
+
+def _is_window(window: Window | LookupTable | None) -> bool:
+    """Return whether there is one, of a width that the standard allows."""
+    return window is not None and (isinstance(window, LookupTable) or window.width > 0)
 
 
 def extent_of(values: NDArray[np.float32]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import heapq
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,15 +16,22 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from regionio._errors import RegionIOError
+from regionio._errors import RegionIOError, UnsupportedFormatError
 from regionio._workers import default_num_workers
-from regionio.preprocess.files import result_stem
-from regionio.preprocess.tiff import provenance_in
+from regionio.preprocess.files import kind_of, result_stem
+from regionio.preprocess.tiff import check_whole, provenance_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Failure", "Manifest", "describe_tiff", "find_tiffs", "read_table", "write_manifest"]
+__all__ = [
+    "Failure",
+    "Manifest",
+    "describe_tiff",
+    "find_tiffs",
+    "read_table",
+    "write_manifest",
+]
 
 EXTENSIONS = {".tif", ".tiff"}
 ROWS, RUN_ROWS, MERGED_ROWS = 10_000, 20_000, 500
@@ -125,16 +133,22 @@ def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int
 
 def find_tiffs(folder: Path) -> Iterator[Path]:
     """Yield TIFFs, folder by folder in the order of their names, and folders that can't be read."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        yield folder  # it is reported when it is read
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from find_tiffs(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
-            yield Path(entry.path)
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        if place != folder and place.suffix.lower() in EXTENSIONS and not place.is_dir():
+            yield place
+            continue
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name, reverse=True)
+        except OSError:
+            yield place  # it is reported when it is read
+            continue
+        for entry in entries:
+            kind = kind_of(entry)
+            is_tiff = Path(entry.name).suffix.lower() in EXTENSIONS and entry.name[0] != "."
+            if kind == "folder" or (kind == "file" and is_tiff):
+                waiting.append(Path(entry.path))
 
 
 def _row(path: Path, home: Path) -> dict[str, Any] | Failure:
@@ -144,9 +158,19 @@ def _row(path: Path, home: Path) -> dict[str, Any] | Failure:
         return Failure(path, error)
 
 
+def _is_text(name: str) -> bool:
+    return _as_text(name) == name
+
+
+def _as_text(name: str) -> str:
+    """Return a name of any bytes as one that UTF-8 can hold."""
+    return str(name).encode(errors="backslashreplace").decode()
+
+
 def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
     """Return the row of a TIFF in the table of a folder."""
     with tifffile.TiffFile(path) as file:
+        check_whole(file)
         page = file.pages.first
         frames = len(file.pages)
         height, width = page.imagelength, page.imagewidth
@@ -155,14 +179,20 @@ def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
         try:
             made = provenance_in(page.description, str(path))
             origin, depth = made.origin, made.spacing.get("Z")
-            uids = (origin.study, origin.series, result_stem(origin))
+            stated = (origin.study, origin.series, result_stem(origin))
             more = depth, origin.laterality, origin.view, origin.paths[0], origin.number
         except RegionIOError:  # of somebody else's: names of folders have to do
-            uids = (path.parent.parent.name, path.parent.name, path.stem)
+            stated = ("", "", "")
+        named = (path.parent.parent.name, path.parent.name, path.stem)
+        uids = [str(uid or name) for uid, name in zip(stated, named, strict=True)]
     depth, laterality, view, source, number = more
+    place = os.path.relpath(path.resolve(), home)
+    if not all(map(_is_text, (*uids, place))):
+        msg = f"{str(path)!r} has a name that is no UTF-8, which a table can't hold: rename it"
+        raise UnsupportedFormatError(msg)
     return {
         **dict(zip(KEYS, uids, strict=True)),
-        "path": os.path.relpath(path.resolve(), home),
+        "path": place,
         "inode": path.stat().st_ino,
         "width": width,
         "height": height,
@@ -173,9 +203,13 @@ def describe_tiff(path: Path, home: Path) -> dict[str, Any]:
         "spacing_z": depth,
         "laterality": laterality,
         "view": view,
-        "source": source,
-        "instance_number": number,
+        "source": None if source is None else _as_text(source),
+        "instance_number": number if _is_int64(number) else None,
     }
+
+
+def _is_int64(value: Any) -> bool:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _spacing(page: Any) -> tuple[float | None, float | None]:
@@ -263,20 +297,35 @@ class _Table:
 
     def discard(self) -> None:
         """Leave nothing."""
-        self._writer.close()
+        with suppress(Exception):  # where the disk is full, that fails, too
+            self._writer.close()
         self._part.unlink(missing_ok=True)
         self._runs.unlink(missing_ok=True)
 
 
 def read_table(path: Path) -> Any:
-    """Read a table, UIDs as text."""
+    """Read a table, UIDs as text.
+
+    Raises
+    ------
+    ValueError
+        It can't be read.
+    """
     import pyarrow.csv
     import pyarrow.parquet
 
-    if path.suffix.lower() == ".csv":
-        types = pyarrow.csv.ConvertOptions(column_types=schema(), strings_can_be_null=True)
-        return pyarrow.csv.read_csv(path, convert_options=types)
-    return pyarrow.parquet.read_table(path)
+    try:
+        if path.suffix.lower() == ".csv":
+            types = pyarrow.csv.ConvertOptions(
+                column_types=schema(), strings_can_be_null=True, null_values=[""]
+            )
+            return pyarrow.csv.read_csv(path, convert_options=types)
+        return pyarrow.parquet.read_table(path)
+    except FileNotFoundError:
+        raise
+    except (pyarrow.ArrowException, OSError) as error:
+        msg = f"{str(path)!r} is no table that can be read: {error}"
+        raise ValueError(msg) from error
 
 
 class Manifest:

@@ -18,10 +18,17 @@ from regionio._workers import default_num_workers
 from regionio.preprocess.arrays import on_host
 from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.files import Source, result_path
-from regionio.preprocess.source import Origin, SourceFrames, instance_uids, read_frames
+from regionio.preprocess.source import (
+    Origin,
+    SourceFrames,
+    file_states,
+    instance_uids,
+    read_frames,
+)
 from regionio.preprocess.tiff import (
     Compressor,
     Provenance,
+    check_whole,
     is_as_original,
     plain_steps,
     provenance_of,
@@ -71,12 +78,15 @@ class Outcome:
         The TIFF, None if it failed.
     error
         Why it failed, or None.
+    asked
+        What was asked for, of what failed.
     """
 
     source: Path
     state: Literal["done", "skipped", "failed"]
     result: Path | None = None
     error: Exception | None = None
+    asked: Source | None = None
 
 
 def run(
@@ -135,14 +145,32 @@ def run(
                 raise result
             return _preprocess(source, result, task, each, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the others go on
-            return Outcome(source.path, "failed", error=error)
+            return Outcome(source.path, "failed", error=error, asked=source)
 
+    again: list[tuple[Source, Path, Source]] = []
+    failed: set[Source] = set()
     with ThreadPoolExecutor(at_once, thread_name_prefix="regionio preprocess") as pool:
-        yield from _as_done(pool, one, _claimed(every, output), 2 * at_once)
+        for outcome in _as_done(pool, one, _claimed(every, output, again), 2 * at_once):
+            failed |= {outcome.asked} if outcome.state == "failed" and outcome.asked else set()
+            yield outcome
+    for source, result, owner in again:  # of two with the same UIDs, the one that can be read
+        if owner in failed:
+            yield one((source, result))
+            continue
+        msg = (
+            f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was "
+            "made"
+        )
+        yield Outcome(source.path, "failed", error=FileExistsError(msg))
 
 
-def _claimed(sources: Iterable[Source], output: Path) -> Iterator[tuple[Source, Path | Exception]]:
-    """Yield sources and where their results go, or why they can't: the first has a name for itself."""
+def _claimed(
+    sources: Iterable[Source], output: Path, again: list[tuple[Source, Path, Source]]
+) -> Iterator[tuple[Source, Path | Exception]]:
+    """Yield sources and where their results go, or why they can't.
+
+    The first has a name for itself; what else would go there is added to `again`, with the first.
+    """
     owners: dict[Path, Source] = {}
     is_folder = output.is_dir()
     for source in sources:
@@ -154,12 +182,8 @@ def _claimed(sources: Iterable[Source], output: Path) -> Iterator[tuple[Source, 
         owner = owners.setdefault(result, source)
         if owner is source:
             yield source, result
-            continue
-        msg = (
-            f"{str(source.path)!r}: it has the UIDs of {str(owner.path)!r}, of which its result was "
-            "made"
-        )
-        yield source, FileExistsError(msg)
+        else:
+            again.append((source, result, owner))
 
 
 def _as_done(
@@ -212,9 +236,11 @@ def _check_made_of(result: Path, source: Source, task: Task) -> None:
     what = f"{str(source.path)!r}: its result {str(result)!r}"
     try:
         as_original = is_as_original(result)  # which does not say of what, and how
+        with tifffile.TiffFile(result) as file:
+            check_whole(file)
         made = None if as_original else provenance_of(result)
     except (RegionIOError, OSError, tifffile.TiffFileError) as error:
-        msg = f"{what} is there and was not made by this"
+        msg = f"{what} is there, and damaged or not made by this: {error}"
         raise FileExistsError(msg) from error
     if made is None:
         if task.write is write_tiff:
@@ -230,10 +256,25 @@ def _check_made_of(result: Path, source: Source, task: Task) -> None:
             made_of += f" and {len(others) - 1} more"
         msg = f"{what} {made_of}"
         raise FileExistsError(msg)
+    if _were_changed(made.origin, source):
+        msg = f"{what} was made before it was changed: --overwrite makes it again"
+        raise FileExistsError(msg)
     changed = ", ".join(_changed(made, task))
     if changed:
         msg = f"{what} was made with another {changed}: --overwrite makes it again"
         raise FileExistsError(msg)
+
+
+def _were_changed(origin: Origin, source: Source) -> bool:
+    """Return whether files are others than when they were read; of those that were moved, as long."""
+    before = dict(zip(origin.paths, origin.files, strict=False))
+    for file, (size, time) in zip(source.files, file_states(source.files), strict=True):
+        known = before.get(os.path.abspath(file))
+        if known is not None and known != (size, time):
+            return True
+        if known is None and size not in {size for size, _ in origin.files}:
+            return True
+    return False
 
 
 def _changed(made: Provenance, task: Task) -> list[str]:

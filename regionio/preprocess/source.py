@@ -23,6 +23,7 @@ __all__ = [
     "Origin",
     "PathOrPaths",
     "SourceFrames",
+    "file_states",
     "frames_in",
     "index_of",
     "instance_uids",
@@ -66,6 +67,8 @@ class Origin:
         The modality values behind ``"range"``: those of level 0 and of the highest level.
     inverted
         Whether the lowest value is white (MONOCHROME1): levels were turned after all that.
+    files
+        Bytes of each file, and when it was changed last, in nanoseconds since 1970.
     """
 
     paths: tuple[str, ...]
@@ -82,6 +85,7 @@ class Origin:
     windows: tuple[tuple[float, float, str], ...] = ()
     extent: tuple[float, float] | None = None
     inverted: bool = False
+    files: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,12 +155,15 @@ def read_frames(
             pixels, numbers = frames_in(image, handler, options)
             return _made(image, pixels, numbers, dicom, breast, window=None, bits=bits)
     with regionio.open(names, values="display", display_bits=kind, window=window) as image:
-        if window is not None or has_window(index_of(image).transforms):
+        shown = index_of(image).transforms
+        if window is not None or has_window(shown):
             pixels, numbers = frames_in(image, handler, options)
             found = _made(image, pixels, numbers, dicom, breast, window=window or "file", bits=bits)
-            shown = _windows(index_of(image).transforms)
-            return _with(found, windows=shown, inverted=inverted)
+            return _with(found, windows=_windows(shown), inverted=inverted)
     with regionio.open(names, values="modality") as image:
+        if len({one.inverted for one in shown if isinstance(one, GrayTransform)}) > 1:
+            msg = f"{names[0]!r}: some slices are MONOCHROME1 and some MONOCHROME2: give a window"
+            raise UnsupportedFormatError(msg)
         values, numbers = frames_in(image, handler, options)
         extent = extent_of(values)
         pixels = spread(values, bits, extent, inverted=inverted)
@@ -186,8 +193,12 @@ def index_of(image: Image) -> ImageIndex:
 
 
 def _number(dicom: dict[str, Any]) -> int | None:
-    number = dicom.get("InstanceNumber")
-    return None if number is None else int(number)
+    """Return the InstanceNumber, None where it is none of 32 bits, as the standard has it."""
+    try:
+        number = int(str(dicom.get("InstanceNumber")))
+    except ValueError:
+        return None
+    return number if abs(number) < 2**31 else None
 
 
 def instance_uids(paths: Iterable[str]) -> tuple[str, ...]:
@@ -201,6 +212,12 @@ def instance_uids(paths: Iterable[str]) -> tuple[str, ...]:
         )
         for path in paths
     )
+
+
+def file_states(paths: Iterable[str | os.PathLike[str]]) -> tuple[tuple[int, int], ...]:
+    """Return bytes and time of the last change of each file."""
+    states = [os.stat(path) for path in paths]
+    return tuple((state.st_size, state.st_mtime_ns) for state in states)
 
 
 def _check(image: Image, paths: list[str]) -> None:
@@ -276,6 +293,6 @@ def _made(
         instances = instance_uids(paths)
     origin = Origin(
         paths, study, series, instances, tuple(numbers), max(times, depth), window, bits,
-        laterality, view, _number(dicom) if len(paths) == 1 else None,
+        laterality, view, _number(dicom) if len(paths) == 1 else None, files=file_states(paths),
     )  # fmt: skip
     return SourceFrames(frames, origin)

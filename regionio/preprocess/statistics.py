@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from regionio.preprocess.source import index_of
 __all__ = ["ChannelStatistics", "statistics_of"]
 
 FILES_AT_A_TIME = 1000
+BAND_BYTES = 2**24
+"""Of a page, that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,12 @@ def _sums(paths: Iterable[str | os.PathLike[str]], workers: int) -> Iterator[tup
             )
 
 
-def _page(image: regionio.Image, number: int) -> regionio.Region:
+def _band(image: regionio.Image, t: int, z: int, y: int, size: tuple[int, int]) -> regionio.Region:
+    """Return some rows of a page, channels last."""
+    layout = "YXC" if "C" in image.dims else "YX"
     if image.is_volume:
-        return image.read_region((0, 0, number), image.size("XY"), num_workers=0)
-    return image.read_region(z=number, num_workers=0)
+        return image.read_region((0, y, z), size, layout=layout, num_workers=0)
+    return image.read_region((0, y), size, z=z, t=t, layout=layout, num_workers=0)
 
 
 def _sums_of(path: str | os.PathLike[str]) -> _Sums:
@@ -134,13 +138,16 @@ def _sums_of(path: str | os.PathLike[str]) -> _Sums:
         if len(image.scenes) > 1 or len(image.levels) > 1:
             msg = f"{os.fspath(path)!r} has pages of several sizes, one is expected"
             raise ValueError(msg)
-        sizes = index_of(image).sizes
+        sizes, (width, height) = index_of(image).sizes, image.size("XY")
         channels = sizes["C"]
         total = _Sums(int(np.iinfo(image.dtype).max), 0, [0] * channels, [0] * channels)
-        for z in range(sizes["Z"]):
-            pixels = np.asarray(_page(image, z))
-            flat = pixels.reshape(-1, channels).astype(np.uint64)
-            first = flat.sum(axis=0).tolist()
-            second = (flat * flat).sum(axis=0).tolist()
-            total.add(_Sums(total.most, len(flat), first, second))
+        rows = max(1, BAND_BYTES // (width * channels * image.dtype.itemsize))
+        for t, z in product(range(sizes["T"]), range(sizes["Z"])):
+            for y in range(0, height, rows):
+                box = width, min(rows, height - y)
+                pixels = np.asarray(_band(image, t, z, y, box))
+                flat = pixels.reshape(-1, channels).astype(np.uint64)
+                first = flat.sum(axis=0).tolist()
+                second = (flat * flat).sum(axis=0).tolist()
+                total.add(_Sums(total.most, len(flat), first, second))
         return total

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -19,7 +22,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from regionio._errors import UnsupportedFormatError
+from regionio._errors import CorruptFileError, UnsupportedFormatError
 from regionio._version import __version__
 from regionio.formats.tiff.vendors.preprocessed import KEY, ORIGINAL_NAME
 from regionio.preprocess.chain import Preprocessed, Preprocessor
@@ -31,6 +34,7 @@ __all__ = [
     "ORIGINAL_SOFTWARE",
     "Compressor",
     "Provenance",
+    "check_whole",
     "is_as_original",
     "plain_steps",
     "provenance_in",
@@ -236,7 +240,8 @@ def write_pages(
         Of the file; None is that of this machine.
     """
     folder, name = os.path.split(os.fspath(path))
-    part = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
+    _remove_left(folder, name)
+    part = os.path.join(folder, f".{name}.{_process()}.{secrets.token_hex(4)}.partial")
     try:
         with tifffile.TiffWriter(part, bigtiff=is_big, byteorder=byteorder) as file:
             for page in pages:
@@ -246,6 +251,31 @@ def write_pages(
         if os.path.exists(part):
             os.remove(part)
         raise
+
+
+def _process(number: int | None = None) -> str:
+    """Return a name for a process of this machine, this one's by default."""
+    return f"{platform.node()}-{os.getpid() if number is None else number}"
+
+
+def _remove_left(folder: str, name: str) -> None:
+    """Remove what processes of this machine have left of a file when they were killed."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.{re.escape(platform.node())}-(\d+)\.\w+\.partial")
+    for entry in os.listdir(folder or "."):
+        found = pattern.fullmatch(entry)
+        if found and not _is_alive(int(found[1])):
+            with suppress(OSError):
+                os.remove(os.path.join(folder, entry))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _page(page: NDArray[Any], compressor: Compressor) -> dict[str, Any]:
@@ -268,6 +298,8 @@ def _resolution(spacing: dict[str, float]) -> dict[str, Any]:
     if not {"X", "Y"} <= spacing.keys():
         return {}
     across, down = 10 / spacing["X"], 10 / spacing["Y"]
+    if not all(1e-5 < value < 1e9 for value in (across, down)):  # no such fractions of 32 bits
+        return {}
     return {"resolution": (across, down), "resolutionunit": "CENTIMETER"}
 
 
@@ -324,6 +356,24 @@ def is_as_original(path: str | os.PathLike[str]) -> bool:
         value = b"" if tag is None else tag.value
         stated = value.encode() if isinstance(value, str) else bytes(value)
         return stated.startswith(ORIGINAL_NAME)
+
+
+def check_whole(file: tifffile.TiffFile) -> None:
+    """Raise where a TIFF was cut short, as its last page tells.
+
+    Raises
+    ------
+    CorruptFileError
+        It was.
+    """
+    last: Any = file.pages[-1]
+    ends = (
+        offset + size for offset, size in zip(last.dataoffsets, last.databytecounts, strict=True)
+    )
+    end, size = max(ends, default=0), file.filehandle.size
+    if end > size:
+        msg = f"{file.filehandle.path!r} was cut short: its pages end at {end}, it has {size} bytes"
+        raise CorruptFileError(msg)
 
 
 def provenance_in(description: str, path: str) -> Provenance:

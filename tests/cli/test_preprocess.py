@@ -69,7 +69,7 @@ def test_one_file(study: Path, tmp_path: Path) -> None:
     (tmp_path / "other.tiff").write_bytes(b"mine")
     code, _, errors = run(study / "0.dcm", tmp_path / "other.tiff")
     assert code == 1
-    assert "was not made by this" in errors
+    assert "damaged or not made by this" in errors
     assert (tmp_path / "other.tiff").read_bytes() == b"mine"
 
 

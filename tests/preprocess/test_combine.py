@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 import regionio
 from regionio.cli.app import app
 from regionio.preprocess import Preprocessor
-from regionio.preprocess.manifest import write_manifest
+from regionio.preprocess.combine import numbers_in
+from regionio.preprocess.manifest import Manifest, write_manifest
 from regionio.preprocess.run import Task, run
 from regionio.preprocess.tiff import COMPRESSORS, Compressor, provenance_in
 from tests.dicom_files import noise
@@ -134,7 +136,7 @@ def test_what_does_not_fit_together(dicom: list[Path], tmp_path: Path) -> None:
         )
         tifffile.imwrite(other / "1.tiff", bad[..., :5].reshape(-1, 5), photometric="minisblack",
                          description=description.replace("1.2.3.4", "1.2.9"))  # fmt: skip
-        code, text, errors = combine(single, out)
+        code, text, errors = combine(single, out, "--overwrite")
         assert code == 1
         assert message in errors
         assert ("2 failed" if bad.ndim == 3 else "1 failed") in text
@@ -164,7 +166,7 @@ def test_results_do_not_lie_among_sources(dicom: list[Path], tmp_path: Path) -> 
     single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor()))
     code, _, errors = combine(single, single / "1.2.3")
     assert code == 2
-    assert "which is searched" in errors
+    assert "lie in each other" in errors
 
 
 @pytest.mark.parametrize("compression", [None, "packbits", "zlib"])
@@ -196,3 +198,60 @@ def test_no_series_is_written_that_may_lack_a_slice(dicom: list[Path], tmp_path:
     assert (code, text) == (1, "0 done, 0 skipped, 2 failed, of 2 series\n")
     assert "may lack a slice" in errors
     assert not list(out.rglob("*.tiff"))
+
+
+def test_slices_that_were_cut_short(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
+    (tmp_path / "out").mkdir()
+    path = next(single.rglob("*.7.tiff"))
+    with tifffile.TiffFile(path) as file:
+        [offset], [count] = file.pages.first.dataoffsets, file.pages.first.databytecounts
+    data = path.read_bytes()
+    # the description and tags stay where they are
+    path.write_bytes(data[: offset + count // 2])
+    code, _, errors = combine(single, tmp_path / "out")
+    assert code == 1
+    assert "was cut short" in errors or "can't be read" in errors
+    assert not list((tmp_path / "out").rglob("*.tiff"))
+
+
+def test_results_stay_in_their_folder(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
+    (tmp_path / "a" / "out").mkdir(parents=True)
+    for path in single.rglob("*.tiff"):
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b'"study": "1.2.3"', b'"study": "../xx"'))
+    for path in list(single.rglob("*.tiff")):
+        with tifffile.TiffFile(path) as file:
+            if "../xx" in file.pages.first.description:
+                break
+    else:
+        pytest.fail("the description has no such study")
+    code, _, errors = combine(single, tmp_path / "a" / "out")
+    assert code == 1
+    assert "has UIDs that can't be names" in errors
+    assert not list((tmp_path / "a").rglob("*.tiff"))
+
+
+def test_a_result_older_than_a_slice_is_told(dicom: list[Path], tmp_path: Path) -> None:
+    single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
+    (tmp_path / "out").mkdir()
+    assert combine(single, tmp_path / "out")[0] == 0
+    path = next(single.rglob("*.7.tiff"))
+    later = path.stat().st_mtime_ns + 10**12
+    os.utime(path, ns=(later, later))
+    code, _, errors = combine(single, tmp_path / "out")
+    assert code == 1
+    assert "--overwrite makes it again" in errors
+
+
+def test_tables_with_two_numbers_or_damage(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("sop_instance_uid,instance_number\n0,1\n0,9\n")
+    with pytest.raises(ValueError, match="has two numbers for 0: 1 and 9"):
+        numbers_in(table)
+    damaged = tmp_path / "t.parquet"
+    damaged.write_bytes(b"PAR1" + bytes(range(200)) + b"PAR1")
+    for read in (numbers_in, Manifest):
+        with pytest.raises(ValueError, match="is no table that can be read"):
+            read(damaged)

@@ -186,3 +186,53 @@ def test_rows_are_sorted_on_the_disk(
     assert len(set(table["path"])) == 11
     assert [path.name for path in tmp_path.glob(".*")] == []
     assert len(Manifest(target).by_inode()) == 11
+
+
+def test_odd_entries_of_folders(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(folder / "pipe.tiff")
+    (folder / "loop.tiff").symlink_to("loop.tiff")
+    name = os.fsdecode(b"caf\xe9.tif")
+    tifffile.imwrite(folder / name, noise(8, 8))
+    deep = folder
+    for _ in range(300):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    tifffile.imwrite(deep / "x.tif", noise(8, 8))
+    whole = next(folder.rglob("*.9.tiff"))
+    whole.write_bytes(whole.read_bytes()[:-40])
+    found = list(write_manifest(folder, tmp_path / "t.csv"))
+    failed = {one.path.name: str(one.error) for one in found if isinstance(one, Failure)}
+    assert set(failed) == {"loop.tiff", name, whole.name}
+    assert "no UTF-8" in failed[name]
+    assert "cut short" in failed[whole.name]
+    assert sum(one for one in found if isinstance(one, int)) == 4
+
+
+def test_names_that_look_like_nothing_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "f" / "NA" / "null"
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "nan.tif", noise(8, 8))
+    list(write_manifest(tmp_path / "f", tmp_path / "t.csv"))
+    found = Manifest(tmp_path / "t.csv").columns
+    keys = [found[f"{name}_instance_uid"].tolist() for name in ("study", "series", "sop")]
+    assert keys == [["NA"], ["null"], ["nan"]]
+
+
+def test_statistics_of_all_times_and_planes(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 200, (2, 3, 4, 30, 20)).astype(np.uint8)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, pixels, metadata={"axes": "TZCYX"}, photometric="minisblack")
+    found = statistics_of([path])
+    assert [one.count for one in found] == [2 * 3 * 30 * 20] * 4
+    expected = np.moveaxis(pixels, 2, 0).reshape(4, -1).mean(axis=1)
+    np.testing.assert_allclose([one.mean for one in found], expected)
+
+
+def test_statistics_take_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regionio.preprocess.statistics.BAND_BYTES", 400)
+    pixels = noise(90, 70, 3)[..., 0] if noise(90, 70, 3).ndim == 3 else noise(90, 70, 3)[0, ..., 0]
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    [found] = statistics_of([tmp_path / "a.tif"])
+    assert found.count == pixels.size
+    assert found.mean == pytest.approx(pixels.mean())
+    assert found.std == pytest.approx(pixels.std())

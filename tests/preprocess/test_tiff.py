@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections import Counter
 from dataclasses import replace
@@ -354,3 +355,68 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     nameless = Origin(("x.dcm",), "1.2", "", ("../..",), (), 0, None, 8)
     with pytest.raises(ValueError, match="no UIDs to name its result by"):
         result_path(tmp_path, nameless)
+
+
+def test_a_source_that_was_changed_is_told(tmp_path: Path) -> None:
+    path, result = volume(tmp_path / "v.dcm"), tmp_path / "v.tiff"
+    task = Task(Preprocessor())
+    only(run([path], result, task))
+    assert only(run([path], result, task)).state == "skipped"
+    time.sleep(0.01)
+    path.write_bytes(path.read_bytes())
+    [outcome] = run([path], result, task)
+    assert "was made before it was changed" in str(outcome.error)
+    assert only(run([path], result, task, overwrite=True)).state == "done"
+    result.write_bytes(result.read_bytes()[:-200])
+    [outcome] = run([path], result, task)
+    assert "damaged or not made by this" in str(outcome.error)
+
+
+def test_of_two_with_the_same_uids_one_that_can_be_read_is_kept(tmp_path: Path) -> None:
+    bad = volume(tmp_path / "a.dcm", SOPInstanceUID="1.2.3.4.5")
+    bad.write_bytes(bad.read_bytes()[:-20000])
+    good = volume(tmp_path / "b.dcm", SOPInstanceUID="1.2.3.4.5")
+    third = volume(tmp_path / "c.dcm", SOPInstanceUID="1.2.3.4.5")
+    (tmp_path / "out").mkdir()
+    outcomes = list(run([bad, good, third], tmp_path / "out", Task(Preprocessor()), threads=3))
+    states = {outcome.source.name: outcome.state for outcome in outcomes}
+    assert states == {"a.dcm": "failed", "b.dcm": "done", "c.dcm": "failed"}
+    assert "has the UIDs of" in str(outcomes[-1].error) or "was made of" in str(outcomes[-1].error)
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / f".v.tiff.{platform.node()}-999999999.ab12.partial"
+    other = tmp_path / f".v.tiff.{platform.node()}-{os.getpid()}.ab12.partial"
+    for path in (left, other):
+        path.write_bytes(b"half")
+    only(run([volume(tmp_path / "v.dcm")], tmp_path / "v.tiff", Task(Preprocessor())))
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_odd_sources(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").symlink_to("x.dcm")
+    (tmp_path / "y.dcm").symlink_to("nothing")
+    os.mkfifo(tmp_path / "z.dcm")
+    assert {path.name for path in find_dicom(tmp_path)} == {"x.dcm", "y.dcm"}
+    (tmp_path / "l.txt").write_bytes("v.dcm".encode("utf-16"))
+    with pytest.raises(ValueError, match="no text with a path a line"):
+        find_dicom(tmp_path / "l.txt")
+    (tmp_path / "l.txt").write_text("v.dcm\nv.dcm\n")
+    assert find_dicom(tmp_path / "l.txt") == [tmp_path / "v.dcm"]
+
+
+def test_odd_attributes(tmp_path: Path) -> None:
+    path = volume(tmp_path / "v.dcm", PixelSpacing=[1e-12, 1e-12], InstanceNumber=7)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"IS\x02\x007 ", b"IS\x02\x00x "))
+    only(run([path], tmp_path / "v.tiff", Task(Preprocessor())))
+    assert provenance_of(tmp_path / "v.tiff").origin.number is None
+    narrow = volume(tmp_path / "w.dcm", WindowCenter=500.0, WindowWidth=0.0)
+    assert read_frames(narrow, Keep()).origin.window == "range"
+    for spacing in ((1e-308, 1.0), (1e-6, 1e-6)):
+        steps = Preprocessor(spacing=spacing)
+        [outcome] = run([volume(tmp_path / "s.dcm")], tmp_path / "s.tiff", Task(steps))
+        assert "more than 1073741824 pixels" in str(outcome.error)
+    with pytest.raises(ValueError, match="spacing is 2 or 3 positive numbers"):
+        Preprocessor(spacing=(1, 1))(np.ones((4, 4), np.uint8), spacing=(0, 1))
