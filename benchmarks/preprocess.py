@@ -40,7 +40,7 @@ MAMMOGRAMS = {
     syntax: [DicomVolume(syntax, 1, ROWS - n, COLUMNS) for n in range(24)]
     for syntax in ("j2k", "jpeg-lossless")
 }
-READ_FRAMES = 128
+READ_FRAMES, FRAMES_A_BATCH = 128, 16
 BY_BYTES: tuple[Compressor, ...] = ("uncompressed", "packbits", "lzw", "deflate", "zstd")
 WAVELETS: tuple[Compressor, ...] = ("jpeg2000", "htj2k")
 
@@ -167,10 +167,12 @@ def peak_memory(volumes: list[DicomVolume], folder: Path, workers: int) -> dict[
     list(run(paths, output, Task(steps, "packbits"), threads=workers))
     done.set()
     watcher.join()
-    each = volumes[0].nbytes + volumes[0].frames * SIZE[0] * SIZE[1] * 2
+    volume = volumes[0]
+    results = volume.frames * SIZE[0] * SIZE[1] * 2
+    each = volume.nbytes + 2 * results + 2 * volume.rows * volume.columns * 4
     return {
         "regionio": (most - before) / MEGABYTE,
-        "threads × (frames + results)": workers * each / MEGABYTE,
+        "threads × (frames + 2 × results + 2 frames of floats)": workers * each / MEGABYTE,
     }
 
 
@@ -217,12 +219,42 @@ def single_frames(path: Path, what: str, *, random: bool, rounds: int) -> Row:
     def ours() -> None:
         for number in order.tolist():
             with regionio.open(path) as image:
-                frame = image.read_region((0, 0, number), SIZE, num_workers=0)
-                assert frame.shape[-2:] == SIZE[::-1]
+                assert one_frame(image, number).shape[-2:] == SIZE[::-1]
 
     def by_tifffile() -> None:
         for number in order.tolist():
             assert tifffile.imread(path, key=number).shape == SIZE[::-1]
+
+    contestants = {"regionio": ours, "tifffile": by_tifffile}
+    return compare(row, contestants, rounds, prepare=lambda: warm(path))
+
+
+def one_frame(image: regionio.Image, number: int) -> regionio.Region:
+    """Return a frame of a TIFF: regionio's are volumes, others have focal planes."""
+    if image.is_volume:
+        return image.read_region((0, 0, number), SIZE, num_workers=0)
+    return image.read_region(z=number, num_workers=0)
+
+
+def batches_of_frames(path: Path, what: str, workers: int, rounds: int) -> Row:
+    """Compare reading batches of random frames from a file that stays open."""
+    order = np.random.default_rng(2).integers(0, 64, READ_FRAMES)
+    locations = np.column_stack([np.zeros((READ_FRAMES, 2), np.int64), order])
+    size = f"{path.stat().st_size / MEGABYTE:.1f} MB"
+    row = Row(
+        f"random frames, batches of {FRAMES_A_BATCH}, {what}", size, workers, READ_FRAMES, "frames"
+    )
+    image = regionio.open(path)
+
+    def ours() -> None:
+        loader = image.read_region(locations, SIZE, batch_size=FRAMES_A_BATCH, num_workers=workers)
+        assert sum(len(batch) for batch in loader) == READ_FRAMES
+
+    def by_tifffile() -> None:
+        for start in range(0, READ_FRAMES, FRAMES_A_BATCH):
+            wanted = order[start : start + FRAMES_A_BATCH].tolist()
+            found = tifffile.imread(path, key=wanted, maxworkers=workers)
+            assert found.shape == (FRAMES_A_BATCH, *SIZE[::-1])
 
     contestants = {"regionio": ours, "tifffile": by_tifffile}
     return compare(row, contestants, rounds, prepare=lambda: warm(path))
@@ -239,7 +271,7 @@ def preprocess_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     return rows
 
 
-def frame_rows(folder: Path, _workers: int, rounds: int) -> list[Row]:
+def frame_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     """Return the rows of single frames of preprocessed volumes."""
     volume = VOLUMES["jpeg-lossless"][0]
     rows = []
@@ -254,6 +286,7 @@ def frame_rows(folder: Path, _workers: int, rounds: int) -> list[Row]:
         path = tiff_of(volume, folder, compressor, "strips of 256 KiB")
         what = f"{compressor}, strips of 256 KiB"
         rows.append(single_frames(path, what, random=False, rounds=rounds))
+        rows.append(batches_of_frames(path, what, workers, rounds))
     return rows
 
 

@@ -72,8 +72,8 @@ def preprocess(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A DICOM file, a folder that is searched with all in it, or a text file with a path "
-            "a line.",
+            help="A DICOM file; a folder, of which, with all in it, *.dcm, *.dicom and DICOM files "
+            "without an extension are taken; or a text file with a path a line.",
             show_default=False,
         ),
     ],
