@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import cuda_bytes, cuda_dicom, cuda_patches, cuda_profile
+from benchmarks import cuda_bytes, cuda_decoders, cuda_dicom, cuda_patches, cuda_profile
 from benchmarks.cuda_measure import FULL, QUICK, CudaRow, Job, Scale, gpu_machine, page, reason_of
 from benchmarks.cuda_nvimgcodec import close_decoders
 
 COMPARED: dict[str, tuple[str, Callable[[Path, int, int, Scale], dict[str, Job]]]] = {
     "cuda-patches": ("GPU benchmarks: slides of JPEG tiles", cuda_patches.jobs),
+    "cuda-decoders": ("GPU benchmarks: decoders alone", cuda_decoders.jobs),
     "cuda-dicom": ("GPU benchmarks: DICOM", cuda_dicom.jobs),
     "cuda-bytes": ("GPU benchmarks: uncompressed, deflate, zstd", cuda_bytes.jobs),
 }

@@ -31,6 +31,8 @@ COLORS = {
     "pydicom + pillow in processes": "#e39a93",
     "highdicom": "#8a8a8a",
     "nvimgcodec": "#76b900",
+    "nvjpeg's engine": "#b8d98a",
+    "libjpeg-turbo": "#888888",
     "kvikio": "#7400b8",
     "cucim cuda": "#3b7dd8",
     "cucim cpu + copy": "#9dc0ee",
