@@ -10,8 +10,8 @@ frames are read than are wanted.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,16 @@ from regionio._transform import GrayTransform, Window
 from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.crop import Box, CropOptions, content_box, union
 from regionio.preprocess.laplacian import LaplacianMip
-from regionio.preprocess.levels import extent_of, spread, windowed_down
+from regionio.preprocess.levels import extent_of, has_window, spread, windowed_down
 from regionio.preprocess.source import (
     PathOrPaths,
     SourceFrames,
+    described,
+    frame_count,
     frames_in,
     index_of,
     read_frames,
+    source_frames,
 )
 from regionio.preprocess.tiff import ORIGINAL_SOFTWARE, Compressor, Provenance, write_pages
 from regionio.preprocess.volumes import Interpolate, VolumeHandler, frames_wanted, interpolated
@@ -100,23 +103,23 @@ def read_frames_as_original(
     if device != "cpu":
         msg = f"the original's ways are the CPU's, not those of {device!r}"
         raise ValueError(msg)
-    found = read_frames(files, handler, window, num_workers)
-    if found.origin.window is None:  # colours
-        return found
-    origin, frames = found.origin, replace(found.frames, pixels=np.zeros((0, 0, 0, 0), np.uint8))
-    del found  # its pixels are not needed
-    names, bits = list(origin.paths), origin.bits
+    about = described(files)
+    if about.is_color:
+        return read_frames(files, handler, window, num_workers)
     options = {"num_workers": num_workers, "device": device}
-    with regionio.open(names, values="display") as shown:
-        index = index_of(shown)
-    with regionio.open(names, values="modality") as image:
-        values, _ = frames_in(image, handler, options)
-    numbers = frames_wanted(handler, origin.frame_count)
-    levels = [
-        _levels(frame, _transform(index, number), window, bits)
-        for number, frame in zip(numbers, values, strict=True)
-    ]
-    return SourceFrames(replace(frames, pixels=np.stack(levels)), origin)
+    with regionio.open(about.names, values="display", window=window) as image:
+        index = index_of(image)
+    with regionio.open(about.names, values="modality") as image:
+        values, numbers = frames_in(image, handler, options)
+        levels = [
+            _levels(frame, _transform(index, number), window, about.bits)
+            for number, frame in zip(
+                frames_wanted(handler, frame_count(image)), values, strict=True
+            )
+        ]
+        kind: Literal["file", "range"] = "file" if has_window(index.transforms) else "range"
+        shown = index.transforms if window or kind == "file" else ()
+        return source_frames(image, np.stack(levels), numbers, about, window or kind, shown)
 
 
 def _transform(index: ImageIndex, frame: int) -> GrayTransform:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
@@ -20,14 +20,18 @@ from regionio.preprocess.orientation import is_upside_down
 from regionio.preprocess.volumes import VolumeHandler, frames_wanted
 
 __all__ = [
+    "Described",
     "Origin",
     "PathOrPaths",
     "SourceFrames",
+    "described",
     "file_states",
+    "frame_count",
     "frames_in",
     "index_of",
     "instance_uids",
     "read_frames",
+    "source_frames",
 ]
 
 AXES = "XYZ"
@@ -137,42 +141,71 @@ def read_frames(
     >>> found.frames.pixels.shape, found.origin.window, found.origin.extent
     ((1, 128, 128, 1), 'range', (-896.0, 1167.0))
     """
+    about = described(files)
+    kind: Literal[8, 16] = 8 if about.bits == 8 else 16
+    options: dict[str, Any] = {"num_workers": num_workers, "device": device}
+    if about.is_color:
+        with regionio.open(about.names, values="display", display_bits=kind) as image:
+            pixels, numbers = frames_in(image, handler, options)
+            return source_frames(image, pixels, numbers, about, None)
+    with regionio.open(about.names, values="display", display_bits=kind, window=window) as image:
+        shown = index_of(image).transforms
+        if window is not None or has_window(shown):
+            pixels, numbers = frames_in(image, handler, options)
+            return source_frames(image, pixels, numbers, about, window or "file", shown)
+    if len({one.inverted for one in shown if isinstance(one, GrayTransform)}) > 1:
+        msg = f"{about.names[0]!r}: some slices are MONOCHROME1 and some MONOCHROME2: give a window"
+        raise UnsupportedFormatError(msg)
+    with regionio.open(about.names, values="modality") as image:
+        values, numbers = frames_in(image, handler, options)
+        extent = extent_of(values)
+        pixels = spread(values, about.bits, extent, inverted=about.inverted)
+        return source_frames(image, pixels, numbers, about, "range", extent=extent)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What files say of their pictures.
+
+    Parameters
+    ----------
+    names
+        Absolute paths.
+    dicom, breast
+        Attributes by keyword, and what is known of a mammogram.
+    bits
+        Of gray levels.
+    is_color
+        Whether there are colours, a palette's too.
+    inverted
+        As of `Origin`.
+    """
+
+    names: list[str]
+    dicom: dict[str, Any]
+    breast: dict[str, Any]
+    bits: int
+    is_color: bool
+    inverted: bool
+
+
+def described(files: PathOrPaths) -> Described:
+    """Return what files say; parameters and errors as of `read_frames`."""
     several = [files] if isinstance(files, (str, os.PathLike)) else files
     names = [os.path.abspath(file) for file in several]
     with regionio.open(names, values="stored") as stored:
         _check(stored, names)
         metadata = stored.metadata  # a copy
         dicom = metadata["dicom"]
-        is_gray = index_of(stored).samples == 1  # a palette is one, too
-        is_palette = dicom.get("PhotometricInterpretation") == "PALETTE COLOR"
-        bits = bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8))
-        inverted = dicom.get("PhotometricInterpretation") == "MONOCHROME1"
-        breast = metadata.get("mammography") or {}
-    kind: Literal[8, 16] = 8 if bits == 8 else 16
-    options: dict[str, Any] = {"num_workers": num_workers, "device": device}
-    if not is_gray or is_palette:
-        with regionio.open(names, values="display", display_bits=kind) as image:
-            pixels, numbers = frames_in(image, handler, options)
-            return _made(image, pixels, numbers, dicom, breast, window=None, bits=bits)
-    with regionio.open(names, values="display", display_bits=kind, window=window) as image:
-        shown = index_of(image).transforms
-        if window is not None or has_window(shown):
-            pixels, numbers = frames_in(image, handler, options)
-            found = _made(image, pixels, numbers, dicom, breast, window=window or "file", bits=bits)
-            return _with(found, windows=_windows(shown), inverted=inverted)
-    with regionio.open(names, values="modality") as image:
-        if len({one.inverted for one in shown if isinstance(one, GrayTransform)}) > 1:
-            msg = f"{names[0]!r}: some slices are MONOCHROME1 and some MONOCHROME2: give a window"
-            raise UnsupportedFormatError(msg)
-        values, numbers = frames_in(image, handler, options)
-        extent = extent_of(values)
-        pixels = spread(values, bits, extent, inverted=inverted)
-        found = _made(image, pixels, numbers, dicom, breast, window="range", bits=bits)
-        return _with(found, extent=extent, inverted=inverted)
-
-
-def _with(found: SourceFrames, **facts: Any) -> SourceFrames:
-    return replace(found, origin=replace(found.origin, **facts))
+        photometric = dicom.get("PhotometricInterpretation")
+        return Described(
+            names,
+            dicom,
+            metadata.get("mammography") or {},
+            bits_of(int(dicom.get("BitsStored") or stored.dtype.itemsize * 8)),
+            is_color=index_of(stored).samples != 1 or photometric == "PALETTE COLOR",
+            inverted=photometric == "MONOCHROME1",
+        )
 
 
 def _windows(transforms: Sequence[Any]) -> tuple[tuple[float, float, str], ...]:
@@ -214,6 +247,12 @@ def instance_uids(paths: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def frame_count(image: Image) -> int:
+    """Return how many frames there are, along Z or in time."""
+    times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
+    return int(max(times, depth))
+
+
 def file_states(paths: Iterable[str | os.PathLike[str]]) -> tuple[tuple[int, int], ...]:
     """Return bytes and time of the last change of each file."""
     states = [os.stat(path) for path in paths]
@@ -250,9 +289,8 @@ def frames_in(
     options
         Of `Image.read_region`.
     """
-    times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
-    count = max(times, depth)
-    wanted = frames_wanted(handler, count)
+    times = index_of(image).levels[0].tiles.grid[0]
+    wanted = frames_wanted(handler, frame_count(image))
     if times > 1:
         region = image.read_region(t=slice(wanted.start, wanted.stop), **options)
     elif image.is_volume:
@@ -269,30 +307,48 @@ def frames_in(
     return array.reshape(-1, height, width, samples), numbers
 
 
-def _made(
+def source_frames(
     image: Image,
     pixels: NDArray[Any],
     numbers: list[int],
-    dicom: dict[str, Any],
-    breast: dict[str, Any],
+    about: Described,
+    window: Literal["file", "range"] | tuple[float, float] | None,
+    shown: Sequence[Any] = (),
     *,
-    window: Any,
-    bits: int,
+    extent: tuple[float, float] | None = None,
 ) -> SourceFrames:
+    """Return frames and their origin.
+
+    Parameters
+    ----------
+    image
+        That they were read from.
+    pixels
+        Gray levels or colours.
+    numbers
+        Of the frames.
+    about
+        What the files say.
+    window, extent
+        As of `Origin`.
+    shown
+        The transforms that have the windows.
+    """
+    dicom, breast = about.dicom, about.breast
     known = index_of(image).spacing
     spacing = {axis: known[axis] for axis in AXES if axis in known}
     laterality, view = (str(breast.get(name) or "") or None for name in ("laterality", "view"))
     coded = {"ImageLaterality": laterality, "ViewPosition": view}
     sided = {**dicom, **{name: dicom.get(name) or value for name, value in coded.items()}}
     frames = Frames(pixels, spacing, upside_down=is_upside_down(sided))
-    times, _, depth, _, _ = index_of(image).levels[0].tiles.grid
     study, series = (str(dicom.get(f"{name}InstanceUID") or "") for name in ("Study", "Series"))
     paths = index_of(image).sources
     instances: tuple[str, ...] = (str(dicom.get("SOPInstanceUID") or ""),)
     if len(paths) > 1:
         instances = instance_uids(paths)
     origin = Origin(
-        paths, study, series, instances, tuple(numbers), max(times, depth), window, bits,
-        laterality, view, _number(dicom) if len(paths) == 1 else None, files=file_states(paths),
+        paths, study, series, instances, tuple(numbers), frame_count(image), window, about.bits,
+        laterality, view, _number(dicom) if len(paths) == 1 else None, _windows(shown), extent,
+        inverted=about.inverted and not about.is_color, files=file_states(paths),
     )  # fmt: skip
     return SourceFrames(frames, origin)
