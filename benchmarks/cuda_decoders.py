@@ -21,11 +21,11 @@ from benchmarks.dicom_volumes import DicomVolume
 from benchmarks.measure import UnableError
 from benchmarks.slides import Slide
 from benchmarks.works import in_threads
-from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process, nvjpeg
+from regionio.engines.cuda.nvjpeg import INTERPOLATED, JpegDecoder, NvJpeg, Process, nvjpeg
 
 TILE, TILES, FRAMES = 256, 4096, 64
-HARDWARE, INTERPOLATED = 3, 32
-"""Of ``nvjpegCreateEx``: the backend of the engine, and the flag that upsamples chroma as libjpeg."""
+HARDWARE = 3
+"""Of ``nvjpegCreateEx``: the backend of the engine."""
 
 CALLERS, CALLS = (1, 2, 3, 4), (256, 512, 1024)
 """Calls at a time, and streams a call."""

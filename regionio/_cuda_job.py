@@ -152,7 +152,8 @@ class CudaJob:
         """Write the pieces of a chunk's tiles into regions."""
         self._work.note(chunk.stats)
         window, rows = self._sound(chunk.group.window, chunk.complete_rows(context), chunk.failed)
-        self._write(context, chunk.kind, window, rows)
+        assert self._composer is not None
+        self._composer(context, chunk.kind, window, rows)
         chunk.lease.slab.busy = context.compose_stream.record()
 
     def _compose_again(self, context: Context) -> None:
@@ -164,9 +165,10 @@ class CudaJob:
                 raise DeviceError(msg)
             found = self._sound(part.window, part.rows(context), part.failed)
             alike.setdefault(part.chunk.kind, []).append(found)
+        assert self._composer is not None
         for kind, found_alike in alike.items():
             windows, rows = zip(*found_alike, strict=True)
-            self._write(context, kind, stacked(windows), np.concatenate(rows))
+            self._composer(context, kind, stacked(windows), np.concatenate(rows))
         for part in self._again:
             part.chunk.lease.slab.busy = context.compose_stream.record()
 
@@ -182,12 +184,6 @@ class CudaJob:
             return window, rows
         there = np.setdiff1d(np.arange(len(window)), list(failed))
         return window.chosen(there), rows[there]
-
-    def _write(
-        self, context: Context, kind: GatherKind, window: Window, rows: NDArray[Any]
-    ) -> None:
-        assert self._composer is not None
-        self._composer(context, kind, window, rows)
 
 
 def _portions(window: Window, most_tiles: int) -> Iterator[Window]:

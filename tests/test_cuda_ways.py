@@ -18,7 +18,7 @@ import tifffile
 import regionio
 from regionio import ClosedError, DeviceError, RegionIOError
 from regionio.codecs.cuda import ByteStreams, adler_of, source_text
-from regionio.engines.cuda import nvcomp, nvjpeg, streams
+from regionio.engines.cuda import libraries, nvcomp, nvjpeg, streams
 from regionio.engines.cuda.tasks import Tasks
 from regionio.storage import kvikio as storage_kvikio
 from tests import fake_cuda
@@ -210,7 +210,7 @@ def test_nvjpeg_is_found_where_its_package_has_it(
     built = [str(COMPILER), "-shared", "-fPIC", "-o", str(folder / "libnvjpeg.so.13"), str(source)]
     subprocess.run(built, check=True)
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
-    monkeypatch.setattr(nvjpeg, "find_spec", lambda name: spec if name == "nvidia" else None)
+    monkeypatch.setattr(libraries, "find_spec", lambda name: spec if name == "nvidia" else None)
     found = nvjpeg.nvjpeg.__wrapped__()
     assert found is not None
     assert found.takes("lossless", "as is")

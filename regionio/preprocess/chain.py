@@ -273,9 +273,11 @@ class Preprocessor:
 
     def _crop(self, pixels: NDArray[Any]) -> Box:
         height, width = pixels.shape[1:3]
-        if not self.crop:
-            return Box(0, 0, width, height)
+        whole = Box(0, 0, width, height)
         options = CropOptions(self.crop_max, self.components, self.border_frac)
+        return self._content(pixels, options) if self.crop else whole
+
+    def _content(self, pixels: NDArray[Any], options: CropOptions) -> Box:
         box = common_box(pixels, options)
         if box is None:
             msg = "there is nothing but background: every pixel is 0"

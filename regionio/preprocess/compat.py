@@ -77,12 +77,9 @@ class OriginalPreprocessor(Preprocessor):
     def _interpolated(self, pixels: NDArray[Any], count: int) -> NDArray[Any]:
         return interpolated(pixels, count, rounded=False)
 
-    def _crop(self, pixels: NDArray[Any]) -> Box:
+    def _content(self, pixels: NDArray[Any], options: CropOptions) -> Box:
         height, width = pixels.shape[1:3]
         whole = Box(0, 0, width, height)
-        if not self.crop:
-            return whole
-        options = CropOptions(self.crop_max, self.components, self.border_frac)
         return union(content_box(frame, options) or whole for frame in pixels)
 
 

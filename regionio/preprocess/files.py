@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,9 @@ __all__ = [
     "Source",
     "by_inode",
     "by_series",
+    "files_in",
     "find_dicom",
     "is_name",
-    "kind_of",
     "result_path",
     "result_stem",
 ]
@@ -70,13 +70,12 @@ def find_dicom(source: str | os.PathLike[str]) -> list[Path]:
     """
     path = Path(source)
     if path.is_dir():
-        return by_inode(file for file in _files(path) if file.is_dir() or _looks_like_dicom(file))
+        return by_inode(files_in(path, _looks_like_dicom))
     if not path.exists():
         raise FileNotFoundError(2, "there is no such file or folder", str(path))
     if path.suffix.lower() == ".txt":
-        text = path.read_text(
-            encoding="utf-8-sig", errors="surrogateescape"
-        )  # as names of files are
+        # bytes that are no text may be part of a file's name
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         if "\0" in text:
             msg = f"{str(path)!r} is no text with a path a line, encoded as UTF-8"
             raise ValueError(msg)
@@ -123,25 +122,33 @@ def by_inode(paths: Iterable[Path]) -> list[Path]:
     return [path for _, _, path in sorted(found)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield all files of a folder and of those in it, and folders that can't be looked into."""
-    waiting = [folder]
+def files_in(folder: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield files of a folder and of those in it, by name, and folders that can't be looked into.
+
+    Parameters
+    ----------
+    folder
+        Is searched.
+    wanted
+        Tells which files.
+    """
+    waiting = [(folder, True)]
     while waiting:
-        place = waiting.pop()
+        place, is_folder = waiting.pop()
+        if not is_folder:
+            if wanted(place):
+                yield place
+            continue
         try:
-            entries = list(os.scandir(place))
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name, reverse=True)
         except OSError:
             yield place  # it is reported when it is read
             continue
-        for entry in entries:
-            kind = kind_of(entry)
-            if kind == "folder":
-                waiting.append(Path(entry.path))
-            elif kind == "file":
-                yield Path(entry.path)
+        kinds = ((entry, _kind(entry)) for entry in entries)
+        waiting += [(Path(e.path), kind == "folder") for e, kind in kinds if kind != "other"]
 
 
-def kind_of(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
+def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "other"]:
     """Return what an entry of a folder is.
 
     A link that leads nowhere, and what can't be looked at, is a file: it is reported when it is read.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import RegionIOError, UnsupportedFormatError
 from regionio._workers import default_num_workers
-from regionio.preprocess.files import kind_of, result_stem
+from regionio.preprocess.files import files_in, result_stem
 from regionio.preprocess.tiff import check_whole, provenance_in
 
 if TYPE_CHECKING:
@@ -132,23 +132,12 @@ def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int
 
 
 def find_tiffs(folder: Path) -> Iterator[Path]:
-    """Yield TIFFs, folder by folder in the order of their names, and folders that can't be read."""
-    waiting = [folder]
-    while waiting:
-        place = waiting.pop()
-        if place != folder and place.suffix.lower() in EXTENSIONS and not place.is_dir():
-            yield place
-            continue
-        try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name, reverse=True)
-        except OSError:
-            yield place  # it is reported when it is read
-            continue
-        for entry in entries:
-            kind = kind_of(entry)
-            is_tiff = Path(entry.name).suffix.lower() in EXTENSIONS and entry.name[0] != "."
-            if kind == "folder" or (kind == "file" and is_tiff):
-                waiting.append(Path(entry.path))
+    """Return TIFFs, folder by folder in the order of their names, and folders that can't be read."""
+    return files_in(folder, _is_tiff)
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 def _row(path: Path, home: Path) -> dict[str, Any] | Failure:

@@ -28,10 +28,8 @@ from regionio.preprocess.source import (
 from regionio.preprocess.tiff import (
     Compressor,
     Provenance,
-    check_whole,
-    is_as_original,
     plain_steps,
-    provenance_of,
+    provenance_of_whole,
     write_tiff,
 )
 
@@ -78,15 +76,12 @@ class Outcome:
         The TIFF, None if it failed.
     error
         Why it failed, or None.
-    asked
-        What was asked for, of what failed.
     """
 
     source: Path
     state: Literal["done", "skipped", "failed"]
     result: Path | None = None
     error: Exception | None = None
-    asked: Source | None = None
 
 
 def run(
@@ -138,6 +133,8 @@ def run(
     at_once = max(1, min(count, len(every)))
     each = max(1, count // at_once)
 
+    failed: set[Source] = set()
+
     def one(claimed: tuple[Source, Path | Exception]) -> Outcome:
         source, result = claimed
         try:
@@ -145,14 +142,12 @@ def run(
                 raise result
             return _preprocess(source, result, task, each, overwrite=overwrite)
         except Exception as error:  # noqa: BLE001  the others go on
-            return Outcome(source.path, "failed", error=error, asked=source)
+            failed.add(source)
+            return Outcome(source.path, "failed", error=error)
 
     again: list[tuple[Source, Path, Source]] = []
-    failed: set[Source] = set()
     with ThreadPoolExecutor(at_once, thread_name_prefix="regionio preprocess") as pool:
-        for outcome in _as_done(pool, one, _claimed(every, output, again), 2 * at_once):
-            failed |= {outcome.asked} if outcome.state == "failed" and outcome.asked else set()
-            yield outcome
+        yield from _as_done(pool, one, _claimed(every, output, again), 2 * at_once)
     for source, result, owner in again:  # of two with the same UIDs, the one that can be read
         if owner in failed:
             yield one((source, result))
@@ -235,10 +230,7 @@ def _check_made_of(result: Path, source: Source, task: Task) -> None:
     """
     what = f"{str(source.path)!r}: its result {str(result)!r}"
     try:
-        as_original = is_as_original(result)  # which does not say of what, and how
-        with tifffile.TiffFile(result) as file:
-            check_whole(file)
-        made = None if as_original else provenance_of(result)
+        made = provenance_of_whole(result)
     except (RegionIOError, OSError, tifffile.TiffFileError) as error:
         msg = f"{what} is there, and damaged or not made by this: {error}"
         raise FileExistsError(msg) from error

@@ -35,10 +35,10 @@ __all__ = [
     "Compressor",
     "Provenance",
     "check_whole",
-    "is_as_original",
     "plain_steps",
     "provenance_in",
     "provenance_of",
+    "provenance_of_whole",
     "write_pages",
     "write_tiff",
 ]
@@ -349,13 +349,23 @@ def provenance_of(path: str | os.PathLike[str], page: int = 0) -> Provenance:
         return provenance_in(str(description), os.fspath(path))
 
 
-def is_as_original(path: str | os.PathLike[str]) -> bool:
-    """Return whether a TIFF has the tags of the original, which do not say what it was made of."""
+def provenance_of_whole(path: str | os.PathLike[str]) -> Provenance | None:
+    """Return how a TIFF was made, None if as the original does it, which does not tell.
+
+    Raises
+    ------
+    CorruptFileError, UnsupportedFormatError
+        It was cut short, or written by something else.
+    """
     with tifffile.TiffFile(os.fspath(path)) as file:
-        tag = file.pages.first.tags.get(SOFTWARE)
+        check_whole(file)
+        page = file.pages.first
+        tag = page.tags.get(SOFTWARE)
         value = b"" if tag is None else tag.value
-        stated = value.encode() if isinstance(value, str) else bytes(value)
-        return stated.startswith(ORIGINAL_NAME)
+        software = value.encode() if isinstance(value, str) else bytes(value)
+        if software.startswith(ORIGINAL_NAME):
+            return None
+        return provenance_in(page.description, os.fspath(path))
 
 
 def check_whole(file: tifffile.TiffFile) -> None:

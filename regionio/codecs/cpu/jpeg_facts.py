@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from regionio._errors import DecodeError
 
-__all__ = ["TAIL_BYTES", "JpegFacts", "check_end"]
+__all__ = ["TAIL_BYTES", "JpegFacts", "check_end", "has_end"]
 
 JFIF_MARKER, ADOBE_MARKER, JPEG_LS_FRAME = 0xE0, 0xEE, 0xF7
 START_OF_FRAME = frozenset((*range(0xC0, 0xD0), JPEG_LS_FRAME)) - {0xC4, 0xC8, 0xCC}
@@ -23,6 +23,11 @@ TAIL_BYTES = 64
 """How near to the end of a frame the end of its stream is looked for, as padding may follow."""
 
 
+def has_end(data: memoryview) -> bool:
+    """Return whether a stream, JPEG's or JPEG 2000's, has its end marker, which padding may follow."""
+    return END in bytes(data[-TAIL_BYTES:])
+
+
 def check_end(data: memoryview) -> None:
     """Raise where a stream lacks its end marker.
 
@@ -34,7 +39,7 @@ def check_end(data: memoryview) -> None:
     DecodeError
         It does.
     """
-    if END not in bytes(data[-TAIL_BYTES:]):
+    if not has_end(data):
         msg = "JPEG stream is cut short: it has no end marker"
         raise DecodeError(msg)
 

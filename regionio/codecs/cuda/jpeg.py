@@ -14,7 +14,7 @@ from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, ITEM, is_one_item
 from regionio.codecs.cpu.jpeg import END, START, is_plain, tables_of
-from regionio.codecs.cpu.jpeg_facts import TAIL_BYTES, JpegFacts
+from regionio.codecs.cpu.jpeg_facts import TAIL_BYTES, JpegFacts, has_end
 from regionio.codecs.cpu.jpeg_frame import JpegColors
 
 __all__ = ["Colors", "JpegStreams", "jpeg_streams"]
@@ -86,7 +86,7 @@ class JpegStreams:
             if not is_one_item(data, len(data)):
                 return None
             stream = data[HEADER_BYTES:]
-        if END not in bytes(data[-TAIL_BYTES:]):  # cut short, which nvJPEG does not say
+        if not has_end(data):  # cut short, which nvJPEG does not say
             return None
         known = self._known
         if known is None or not known[0].begin(stream):  # mostly all tiles have the same

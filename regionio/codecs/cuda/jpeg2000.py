@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
+from regionio.codecs.cpu.jpeg_facts import has_end
 from regionio.codecs.cuda.jpeg import Colors
 
 __all__ = ["Jpeg2000Facts", "Jpeg2000Streams", "jpeg2000_streams"]
@@ -20,8 +21,6 @@ __all__ = ["Jpeg2000Facts", "Jpeg2000Streams", "jpeg2000_streams"]
 CODESTREAM = b"\xff\x4f\xff\x51"
 SIZE = struct.Struct(">2xHH8IH")
 CODING = b"\xff\x52"
-END = b"\xff\xd9"
-TAIL_BYTES = 64
 BOXES_BYTES = 1024
 HIGH_THROUGHPUT = 1 << 14
 """Bit of the capabilities in the size segment."""
@@ -132,7 +131,7 @@ class Jpeg2000Streams:
         if self._is_item and not is_one_item(data, len(data)):
             return None
         facts = self.facts(data)
-        if facts is None or END not in bytes(data[-TAIL_BYTES:]):  # the CPU says what is wrong
+        if facts is None or not has_end(data):  # the CPU says what is wrong
             return None
         head = bytes(data[self.skipped : self.skipped + BOXES_BYTES])
         if not self._is_usual(facts) or not _is_plain_container(head[: head.find(CODESTREAM)]):

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from regionio._errors import DecodeError
 from regionio._index import Encoding
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
-from regionio.codecs.cpu.jpeg_facts import TAIL_BYTES, JpegFacts
+from regionio.codecs.cpu.jpeg_facts import JpegFacts, has_end
 from regionio.codecs.cuda.jpeg import Colors
 
 __all__ = ["LosslessJpegStreams", "lossless_jpeg_streams", "scan_of"]
 
 HUFFMAN_FRAME, HUFFMAN_TABLES, SCAN = 0xC3, 0xC4, 0xDA
-END, RESTARTS = b"\xff\xd9", b"\xff\xdd"
+RESTARTS = b"\xff\xdd"
 PREDICTORS = {1, 2}
 """The sample to the left, and the one above; nvJPEG refuses the others."""
 
@@ -56,7 +56,7 @@ class LosslessJpegStreams:
 
     def colors(self, data: memoryview) -> Colors | None:
         """Return what nvJPEG has to do with a frame's samples, None if it may not be given it."""
-        if not is_one_item(data, len(data)) or END not in bytes(data[-TAIL_BYTES:]):
+        if not is_one_item(data, len(data)) or not has_end(data):
             return None
         stream = data[HEADER_BYTES:]
         try:

@@ -11,16 +11,18 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from regionio._errors import DeviceError
+from regionio.engines.cuda.libraries import loaded
 
 __all__ = ["Nvcomp", "nvcomp"]
 
 ENVIRONMENT = "REGIONIO_NVCOMP"
-LIBRARY = "libnvcomp.so.5"
+PLACE = "libnvcomp/lib64/libnvcomp.so.5"
+"""Where the package of NVIDIA's has the library."""
+
 OPTIONS_BYTES = 64
 
 
@@ -104,16 +106,6 @@ def _check(status: int) -> None:
         raise DeviceError(msg)
 
 
-def _installed() -> list[str]:
-    """Return where the package of the library has it."""
-    try:
-        spec = find_spec("nvidia.libnvcomp")
-    except ModuleNotFoundError:  # nothing of NVIDIA's is installed
-        return []
-    folders = [] if spec is None else list(spec.submodule_search_locations or ())
-    return [str(Path(folder, "lib64", LIBRARY)) for folder in folders]
-
-
 @cache
 def nvcomp() -> Nvcomp | None:
     """Return the library, None where it is not asked for.
@@ -125,13 +117,10 @@ def nvcomp() -> Nvcomp | None:
     """
     if os.environ.get(ENVIRONMENT) != "1":
         return None
-    for place in (*_installed(), LIBRARY):
-        try:
-            return Nvcomp(ctypes.CDLL(place))
-        except OSError:
-            continue
+    for library in loaded(PLACE):
+        return Nvcomp(library)
     msg = (
-        f"{ENVIRONMENT}=1, but {LIBRARY} is not there: pip install 'nvidia-libnvcomp-cu13>=5,<6' "
+        f"{ENVIRONMENT}=1, but {Path(PLACE).name} is not there: pip install 'nvidia-libnvcomp-cu13>=5,<6' "
         "or 'nvidia-libnvcomp-cu12>=5,<6', whichever CUDA your driver has"
     )
     raise DeviceError(msg)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +14,9 @@ from numpy.typing import NDArray
 
 from regionio._errors import DeviceError
 from regionio.codecs.cuda import Colors
+from regionio.engines.cuda.libraries import loaded
 
-__all__ = ["LEAST_BATCH", "JpegDecoder", "NvJpeg", "Process", "nvjpeg"]
+__all__ = ["INTERPOLATED", "LEAST_BATCH", "JpegDecoder", "NvJpeg", "Process", "nvjpeg"]
 
 Process = Literal["baseline", "lossless"]
 
@@ -221,15 +220,9 @@ def _check(status: int, what: str) -> None:
 @cache
 def nvjpeg() -> NvJpeg | None:
     """Return the library, None where it is not installed."""
-    try:
-        spec = find_spec("nvidia")
-    except (ModuleNotFoundError, ValueError):
-        spec = None
-    folders = [] if spec is None else list(spec.submodule_search_locations or ())
-    installed = [str(Path(folder, place)) for place in PLACES for folder in folders]
-    for place in (*installed, *(Path(place).name for place in PLACES)):
+    for library in loaded(*PLACES):
         try:
-            return NvJpeg(ctypes.CDLL(place))
-        except (OSError, AttributeError, DeviceError):  # it is not there, or is something else
+            return NvJpeg(library)
+        except (AttributeError, DeviceError):  # it is something else
             continue
     return None

@@ -16,7 +16,7 @@ from regionio.engines.cuda.decoded import CpuTiles
 from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, slot_views
 from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process
 from regionio.engines.cuda.slots import Slots
-from regionio.engines.cuda.stream_tiles import StreamTiles
+from regionio.engines.cuda.stream_tiles import SortedStreams, StreamTiles
 from regionio.engines.cuda.streams import Context
 from regionio.storage import FetchCount
 
@@ -56,34 +56,23 @@ class StreamChunk(TileChunk):
         found = self.tiles.sort(self.bytes)
         self._left += found.unsuited
         try:
-            for colors, numbers in found.by_colors.items():
-                self._left += self.decode_alike(context, stream, colors, found.ranges, numbers)
+            for colors in found.by_colors:
+                self._left += self.decode_alike(context, found, colors)
         finally:
             self.events.append(stream.record())
         return FetchCount()
 
-    def decode_alike(
-        self,
-        context: Context,
-        stream: Any,
-        colors: Colors,
-        ranges: NDArray[np.int64],
-        numbers: list[int],
-    ) -> list[int]:
+    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
         """Decode tiles whose components become the same.
 
         Parameters
         ----------
         context
             Of the GPU.
-        stream
-            By which it is done.
+        found
+            All streams, in `bytes`.
         colors
             What becomes of components.
-        ranges
-            Where in `bytes` the streams of all tiles begin and end.
-        numbers
-            Of the tiles.
 
         Returns
         -------
@@ -105,17 +94,11 @@ class StreamChunk(TileChunk):
 class Jpeg2000Chunk(StreamChunk):
     """Tiles that nvJPEG2000 decodes."""
 
-    def decode_alike(
-        self,
-        context: Context,
-        stream: Any,
-        colors: Colors,
-        ranges: NDArray[np.int64],
-        numbers: list[int],
-    ) -> list[int]:
+    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
         decoder = context.decoders.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
         views = slot_views(self.lease.slab, self.tiles.slots, context.idle_stream)
-        streams = [self.bytes[slice(*ranges[number].tolist())] for number in numbers]
+        numbers, stream = found.by_colors[colors], context.decoders.stream()
+        streams = [self.bytes[slice(*found.ranges[number].tolist())] for number in numbers]
         done = decoder.decode(streams, [views[number] for number in numbers], colors, stream)
         return [number for number, is_done in zip(numbers, done, strict=True) if not is_done]
 
@@ -144,24 +127,19 @@ class JpegChunk(StreamChunk):
     def kind(self) -> GatherKind:
         return replace(super().kind, used_bits=self.group.encoding.option("used_bits"))
 
-    def decode_alike(
-        self,
-        context: Context,
-        stream: Any,
-        colors: Colors,
-        ranges: NDArray[np.int64],
-        numbers: list[int],
-    ) -> list[int]:
+    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
         decoder = context.decoders.decoder(JpegDecoder, lambda: JpegDecoder(self._library))
-        slots = self.tiles.slots
-        begin, end = ranges[numbers].T
+        slots, numbers = self.tiles.slots, found.by_colors[colors]
+        begin, end = found.ranges[numbers].T
         streams = np.column_stack([begin + self.bytes.ctypes.data, end - begin])
         address = int(self.lease.slab.memory.data.ptr)
         places = address + np.array(numbers, dtype=np.int64) * slots.step
         _, columns, samples = slots.shape
         row_bytes = columns * samples * slots.dtype.itemsize
         tables = streams.astype(np.uint64), places.astype(np.uint64)
-        is_done = decoder.decode(self._process, colors, *tables, row_bytes, stream)
+        is_done = decoder.decode(
+            self._process, colors, *tables, row_bytes, context.decoders.stream()
+        )
         return [] if is_done else numbers
 
 
