@@ -147,7 +147,7 @@ class CudaWork:
         tables = self._tables[dtype]
         if tables is None or convert is None:
             return None
-        count = len(np.unique(convert.numbers_of(group.tile)))
+        count = len(np.unique(convert.numbers_of(group.window.tiles["tile"])))
         values = count << 8 * dtype.itemsize
         return tables if count == 1 or values <= len(group) * group.tile_bytes else None
 

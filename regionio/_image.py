@@ -330,8 +330,8 @@ class Image:
         drop_last
             Leave out a last batch that is short.
         prefetch_factor
-            Batches that are read ahead; 0 is none. Small ones are read further ahead, until they need
-            256 tiles together, or, on a GPU, 4,096 in no more than 256 MiB of pixels.
+            Batches that are read ahead; 0 is none. Small ones are read further ahead: until
+            they need 512 tiles, or take 16 MiB, a worker; 4,096 and 256 MiB at most, and on a GPU.
         shuffle, seed
             Read in a random order, a new one every epoch.
         device

@@ -21,11 +21,12 @@ __all__ = ["Loader", "LoaderOptions"]
 WINDOW_BYTES = 2**30
 """Batches that are read ahead take at most this much together, one batch excepted."""
 
-LEAST_TILES, LEAST_TILES_CUDA = 256, 4096
-"""Small batches are planned together until they need about so many tiles."""
+THREAD_TILES, MOST_TILES = 512, 4096
+"""Small batches are planned together until they need so many tiles for each thread, and at most
+the second; for a GPU the second."""
 
-TOGETHER_BYTES = 2**28
-"""Batches that are planned together take at most this much, one batch excepted."""
+THREAD_BYTES, MOST_BYTES = 2**24, 2**28
+"""Bytes that they take together at most, one batch excepted."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class Epoch:
         self._feed = feed
         self._options = options
         self._together, self._window = _window_sizes(reader, options)
-        self._first = self._together if reader.device is None else 1  # a GPU has it soon
+        self._first = 1  # threads begin with one batch while others are planned
         self._work = begun(reader, options.batch_size, options.num_workers, ahead=self._window)
         self._ahead: list[Any] = []
         self._exhausted = False
@@ -347,9 +348,12 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
     if options.num_workers == 0 or options.prefetch_factor == 0:
         return 1, 1
     tiles, nbytes = reader.tiles_per_region, reader.region_bytes
-    least = LEAST_TILES if reader.device is None else LEAST_TILES_CUDA
+    most_tiles, most_bytes = MOST_TILES, MOST_BYTES
+    if reader.device is None:
+        most_tiles = min(most_tiles, THREAD_TILES * options.num_workers)
+        most_bytes = min(most_bytes, THREAD_BYTES * options.num_workers)
     batch_bytes = max(1, nbytes * options.batch_size)
-    together = int(min(least / (tiles * options.batch_size), TOGETHER_BYTES / batch_bytes))
+    together = int(min(most_tiles / (tiles * options.batch_size), most_bytes / batch_bytes))
     together = max(1, together)
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
     affordable = max(1, WINDOW_BYTES // batch_bytes)

@@ -17,10 +17,7 @@ from regionio.engines import CpuEngine, ReadStats
 __all__ = ["Schedule"]
 
 TASK_BYTES = 8 * 1024 * 1024
-"""Decoded bytes of one task: large enough to make its overhead small, small enough to balance."""
-
-LEAST_TASK_BYTES = 1024 * 1024
-"""Decoded bytes below which a task is not worth splitting, unless threads would be idle."""
+"""Decoded bytes of one task, at most: Python's part of it is small then, and others wait little."""
 
 LARGEST_TASK_TILES = 64
 
@@ -60,7 +57,7 @@ class Schedule:
         self._changed = threading.Condition()
         self._waiting: Window | None = None
         self._next = 0
-        self._least_tiles = self._most_tiles = 1
+        self._most_tiles = 1
         self._tasks = 0
         self._open_pieces: dict[int, int] = {}
         self._errors: dict[int, Exception] = {}
@@ -85,7 +82,7 @@ class Schedule:
             if self._waiting is not None and self._next < len(self._waiting):
                 window = self._waiting[self._next :].joined(window, self._batch_size)
             self._waiting, self._next = window, 0
-            self._least_tiles, self._most_tiles = _task_tiles(window)
+            self._most_tiles = _task_tiles(window)
             wanted = min(self._num_workers, len(window))
             start = max(0, wanted - self._tasks)
             self._tasks += start
@@ -168,9 +165,8 @@ class Schedule:
             return None
         left = len(self._waiting) - self._next
         threads = self._num_workers + 1  # the one that waits may help
-        fair = left if threads == 1 else left // (2 * threads)
-        fair = max(fair, min(self._least_tiles, -(-left // threads)))
-        stop = self._next + max(1, min(fair, self._most_tiles))
+        fair = -(-left // threads)  # ever smaller parts, so that all threads end at about one time
+        stop = self._next + min(fair, self._most_tiles)
         part = self._waiting[self._next : stop]
         self._next = stop
         return part
@@ -218,11 +214,10 @@ def _pieces_by_batch(window: Window, batch_size: int) -> dict[int, int]:
     return {first + place: count for place, count in enumerate(counts.tolist()) if count}
 
 
-def _task_tiles(window: Window) -> tuple[int, int]:
-    """Return the fewest tiles that are worth a task, and the most."""
+def _task_tiles(window: Window) -> int:
+    """Return the most tiles of a task."""
     largest = 1
     for view in window.views:
         height, width = view.table.tile_shape
         largest = max(largest, height * width * view.index.samples * view.index.dtype.itemsize)
-    most = max(1, min(LARGEST_TASK_TILES, TASK_BYTES // largest))
-    return min(most, LEAST_TASK_BYTES // largest), most
+    return max(1, min(LARGEST_TASK_TILES, TASK_BYTES // largest))

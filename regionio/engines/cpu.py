@@ -126,7 +126,8 @@ class CpuEngine:
             else:
                 lucky[i] = pixels
         if lucky:
-            run.canvas.paste_tiles(list(lucky.values()), *group.pieces_of(list(lucky)))
+            members = np.array(list(lucky), dtype=np.int64)
+            run.canvas.paste_tiles(list(lucky.values()), *group.pieces_of(members))
             run.stats.cache_hits += len(lucky)
         if unlucky:  # whoever had them failed, or decoded only what he needed
             run.decode(group, unlucky, source.convert)
@@ -311,7 +312,7 @@ class _Run:
         """
         inside = group.sorted_inside(members)
         first, pieces = group.pieces_of(inside)
-        targets = self.canvas.targets(pieces) if inside else None
+        targets = self.canvas.targets(pieces) if len(inside) else None
         if targets is None:
             return members
         try:
@@ -322,19 +323,19 @@ class _Run:
         keep = None
         if offer is not None:
             keep = np.zeros((len(inside), 3), dtype=np.int64)
-            for row, i in zip(keep, inside, strict=True):
+            for row, i in zip(keep, inside.tolist(), strict=True):
                 if offer.wants_whole(i):
                     kept[i] = np.empty(group.tile_shape, dtype=group.dtype)
                     row[:] = kept[i].ctypes.data, group.rows[i], group.columns[i]
         done, requests, nbytes = decoder(source, first, targets.boxes, targets.layout, keep)
         count.requests += requests
         count.bytes_read += nbytes
-        finished = {i for i, ok in zip(inside, done, strict=True) if ok}
+        finished = inside[np.frombuffer(bytes(done), dtype=np.bool_)].tolist()
         if offer is not None:
-            for i in finished.intersection(kept):
+            for i in set(kept).intersection(finished):
                 offer.give(i, kept[i])
         self.stats.tiles_decoded += len(finished)
-        return [i for i in members if i not in finished]
+        return sorted(set(members).difference(finished)) if len(finished) < len(members) else []
 
     def _fail(self, group: TileGroup, member: int, error: Exception) -> None:
         self.failures.append(Failure(group.regions(member), group.located(member, error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,16 @@ class TileGroup:
         The file that holds them.
     encoding
         Index into `ImageIndex.encodings`.
+
+    Attributes
+    ----------
+    offset, nbytes
+        ``int64[n]``, the bytes of each tile in the file that are read.
+    begin
+        ``int64[n]``, the row of each tile at which they begin: 0 unless it is uncompressed.
+    height
+        ``int64[n]``, rows of each tile that lie inside the image; of uncompressed ones, that are
+        read.
     """
 
     def __init__(self, window: Window, view: int, storage: Storage, encoding: int) -> None:
@@ -77,16 +88,10 @@ class TileGroup:
         self.window = window
         self._storage = storage
         self._encoding = self.view.index.encodings[encoding]
-        tiles = window.tiles
-        self.tile: list[int] = tiles["tile"].tolist()
-        self._every = list(range(len(tiles)))
-        self.rows: list[int] = tiles["rows"].tolist()
-        self.columns: list[int] = tiles["columns"].tolist()
-        self.last_row: list[int] = tiles["last_row"].tolist()
-        self._offset: list[int] = tiles["offset"].tolist()
-        self._nbytes: list[int] = tiles["nbytes"].tolist()
-        self._pieces: list[PieceTuple] = window.pieces.tolist()
-        self._bounds: list[int] = window.first_piece.tolist()
+        self.offset: NDArray[np.int64] = window.tiles["offset"]
+        self.nbytes: NDArray[np.int64] = window.tiles["nbytes"]
+        self.height: NDArray[np.int64] = window.tiles["rows"]
+        self.begin: NDArray[np.int64] = np.zeros(len(window), dtype=np.int64)
         self.tile_shape = (*self.view.table.tile_shape, self._encoding.samples)
         self.dtype = np.dtype(self._encoding.dtype)
         self.tile_bytes = math.prod(self.tile_shape) * self.dtype.itemsize
@@ -94,7 +99,6 @@ class TileGroup:
         if self.by_rows:
             self._narrow_to_rows()
         else:
-            self.first_row = [0] * len(self.tile)
             self._check_size(self.tile_bytes, self.tile_shape[0])
         self.decoder = decoder_for(self._encoding, self.view.table.tile_shape)
         self.box_decoder = box_decoder_for(self._encoding, self.view.table.tile_shape)
@@ -113,16 +117,47 @@ class TileGroup:
         """The file that holds them."""
         return self._storage
 
+    @cached_property
+    def tile(self) -> list[int]:
+        """Numbers of the tiles in the level's table."""
+        return _listed(self.window.tiles["tile"])
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """The same as `height`."""
+        return _listed(self.height)
+
+    @cached_property
+    def columns(self) -> list[int]:
+        """Columns of each tile that lie inside the image."""
+        return _listed(self.window.tiles["columns"])
+
+    @cached_property
+    def first_row(self) -> list[int]:
+        """The same as `begin`."""
+        return _listed(self.begin)
+
+    @cached_property
+    def last_row(self) -> list[int]:
+        """The row of each tile that follows the last one which its pieces need."""
+        return _listed(self.window.tiles["last_row"])
+
+    @cached_property
+    def _pieces(self) -> list[PieceTuple]:
+        pieces: list[PieceTuple] = self.window.pieces.tolist()
+        return pieces
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        return _listed(self.window.first_piece)
+
     def ranges(self) -> NDArray[np.int64]:
         """Return ``int64[n, 2]``, where the bytes of each tile begin, and how many there are."""
-        return np.array([self._offset, self._nbytes], dtype=np.int64).T
+        return np.array([self.offset, self.nbytes]).T
 
     def wrong_ranges(self) -> dict[int, str]:
         """Return the tiles whose bytes can't be read, and why."""
-        offset, nbytes = self.ranges().T
-        most = np.iinfo(np.int64).max if self.by_rows else self._largest_nbytes
-        wrong = np.flatnonzero((offset + nbytes > self._storage.identity.size) | (nbytes > most))
-        return {member: str(self._wrong_range(member)) for member in wrong.tolist()}
+        return {member: self._wrong_range(member) for member in self._wrong.tolist()}
 
     def pieces(self, member: int) -> list[PieceTuple]:
         """Return the pieces of one tile."""
@@ -139,39 +174,48 @@ class TileGroup:
             return None
         return top, left, bottom, right
 
-    def pieces_of(self, members: list[int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def pieces_of(self, members: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return the pieces of some tiles: where each tile's begin, and ``PIECE[n]``."""
         bounds = self.window.first_piece
-        if members == self._every:
+        if len(members) == len(self) and (members[1:] > members[:-1]).all():
             return bounds, self.window.pieces
-        chosen = np.array(members, dtype=np.int64)
-        counts = bounds[chosen + 1] - bounds[chosen]
+        counts = bounds[members + 1] - bounds[members]
         owner, inner = runs(counts)
-        first = np.zeros(len(chosen) + 1, dtype=np.int64)
+        first = np.zeros(len(members) + 1, dtype=np.int64)
         np.cumsum(counts, out=first[1:])
-        return first, self.window.pieces[bounds[chosen][owner] + inner]
+        return first, self.window.pieces[bounds[members][owner] + inner]
 
-    def sorted_inside(self, members: Sequence[int]) -> list[int]:
+    def sorted_inside(self, members: Sequence[int]) -> NDArray[np.int64]:
         """Return the tiles whose bytes can be read, in the order of their offsets."""
-        inside = [i for i in members if self._wrong_range(i) is None]
-        inside.sort(key=self._offset.__getitem__)
-        return inside
+        chosen = np.array(members, dtype=np.int64)
+        if len(self._wrong):
+            chosen = np.setdiff1d(chosen, self._wrong)
+        return chosen[np.argsort(self.offset[chosen], kind="stable")]
 
     @property
     def _largest_nbytes(self) -> int:
+        if self.by_rows:
+            return int(np.iinfo(np.int64).max)
         return LARGEST_GROWTH * self.tile_bytes + LARGEST_OVERHEAD
 
-    def _wrong_range(self, member: int) -> str | None:
+    @cached_property
+    def _wrong(self) -> NDArray[np.int64]:
+        """Numbers of the tiles whose bytes can't be read."""
+        room = self._storage.identity.size - self.offset
+        is_wrong = (self.offset < 0) | (self.nbytes > np.minimum(room, self._largest_nbytes))
+        return np.flatnonzero(is_wrong)
+
+    def _wrong_range(self, member: int) -> str:
         """Return what is wrong with the range of a tile's bytes."""
-        nbytes, size = self._nbytes[member], self._storage.identity.size
-        end = self._offset[member] + nbytes
+        nbytes, size = int(self.nbytes[member]), self._storage.identity.size
+        end = int(self.offset[member]) + nbytes
         if end > size:
             return f"its bytes end at {end}, but the file has only {size}"
-        if not self.by_rows and nbytes > self._largest_nbytes:
-            return f"it takes {nbytes} bytes, and {self.tile_bytes} when it is decoded"
-        return None
+        return f"it takes {nbytes} bytes, and {self.tile_bytes} when it is decoded"
 
-    def bytes_of(self, members: list[int], count: FetchCount) -> list[memoryview] | FileRanges:
+    def bytes_of(
+        self, members: NDArray[np.int64], count: FetchCount
+    ) -> list[memoryview] | FileRanges:
         """Return the bytes of tiles of `sorted_inside`, or where compiled code reads them.
 
         Raises
@@ -179,13 +223,11 @@ class TileGroup:
         CorruptFileError
             The file has become shorter.
         """
-        offsets = [self._offset[i] for i in members]
-        sizes = [self._nbytes[i] for i in members]
-        pairs = np.array([offsets, sizes], dtype=np.int64).T.copy()
-        ranges = self._storage.ranges(pairs)
+        offset, nbytes = self.offset[members], self.nbytes[members]
+        ranges = self._storage.ranges(np.column_stack([offset, nbytes]))
         if ranges is None:
-            return self._storage.read(offsets, sizes, count)
-        count.bytes_wanted += sum(sizes)
+            return self._storage.read(offset.tolist(), nbytes.tolist(), count)
+        count.bytes_wanted += int(nbytes.sum())
         return ranges
 
     def fetch(
@@ -199,19 +241,17 @@ class TileGroup:
             Number of the tile in the group; its bytes, or why they can't be had.
         """
         inside = self.sorted_inside(members)
+        offset, nbytes = self.offset[inside], self.nbytes[inside]
         try:
-            data = self._storage.read(
-                [self._offset[i] for i in inside], [self._nbytes[i] for i in inside], count
-            )
+            data = self._storage.read(offset.tolist(), nbytes.tolist(), count)
         except CorruptFileError as error:
             for i in members:
                 yield i, error
             return
-        yield from zip(inside, data, strict=True)
+        yield from zip(inside.tolist(), data, strict=True)
         for i in members if len(inside) < len(members) else ():
-            wrong = self._wrong_range(i)
-            if wrong is not None:
-                yield i, CorruptFileError(wrong)
+            if i in self._wrong:
+                yield i, CorruptFileError(self._wrong_range(i))
 
     def read_into(self, member: int, place: NDArray[Any], count: FetchCount) -> memoryview | None:
         """Read a tile's bytes into the memory of its pixels, if they are as many.
@@ -221,10 +261,10 @@ class TileGroup:
         CorruptFileError
             The file has become shorter.
         """
-        if self._nbytes[member] != place.nbytes or self._wrong_range(member) is not None:
+        if self.nbytes[member] != place.nbytes or member in self._wrong:
             return None
         memory = place.data.cast("B")
-        self._storage.read_into(self._offset[member], memory, count)
+        self._storage.read_into(int(self.offset[member]), memory, count)
         return memory
 
     def regions(self, member: int) -> list[int]:
@@ -257,11 +297,12 @@ class TileGroup:
         pixel_bits = sum(bits) if isinstance(bits, tuple) else bits * samples
         row_bytes = (columns * pixel_bits + 7) // 8
         self._check_size(row_bytes, 1)
-        self.first_row = self.window.tiles["first_row"].tolist()
-        for i, (first, last) in enumerate(zip(self.first_row, self.last_row, strict=True)):
-            self._offset[i] += first * row_bytes
-            self._nbytes[i] = max(0, min(last * row_bytes, self._nbytes[i]) - first * row_bytes)
-            self.rows[i] = last - first
+        tiles = self.window.tiles
+        self.begin, self.height = tiles["first_row"], tiles["last_row"] - tiles["first_row"]
+        first = self.begin * row_bytes
+        last = np.minimum(tiles["last_row"] * row_bytes, self.nbytes)
+        self.offset = self.offset + first
+        self.nbytes = np.maximum(last - first, 0)
 
     def _check_size(self, nbytes: int, rows: int) -> None:
         """Refuse what would have to be held at once if it is absurd."""
@@ -273,3 +314,9 @@ class TileGroup:
                 f"{LARGEST_TILE_BYTES} allowed"
             )
             raise DecodeError(msg)
+
+
+def _listed(numbers: NDArray[np.int64]) -> list[int]:
+    """Return numbers as Python's, which single ones are taken from sooner."""
+    listed: list[int] = numbers.tolist()
+    return listed

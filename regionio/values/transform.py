@@ -61,11 +61,11 @@ class TileConversion:
             pixels = transformed(self._transforms[number], pixels)
         return pixels if self._colors is None else self._colors(pixels)
 
-    def numbers_of(self, tiles: Sequence[int]) -> NDArray[np.int32]:
+    def numbers_of(self, tiles: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return which of the transforms each tile takes."""
         if self._number_of is None:
             return np.zeros(len(tiles), dtype=np.int32)
-        return self._number_of[np.asarray(tiles, dtype=np.int64)]
+        return self._number_of[tiles]
 
     def is_tabular(self, stored: np.dtype[Any]) -> bool:
         """Return whether `table` gives all that this does to values of a stored dtype."""

@@ -110,7 +110,9 @@ class TileChunk:
         if self._rows is None:
             self._rows = self.rows()
             if self._tables is not None:
-                self._rows["table"] = self._tables.addresses(context, self.group.tile)
+                self._rows["table"] = self._tables.addresses(
+                    context, self.group.window.tiles["tile"]
+                )
         return self._rows
 
     def start(self, context: Context) -> None:

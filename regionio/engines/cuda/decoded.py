@@ -60,7 +60,7 @@ class CpuTiles:
         self._samples, self._dtype = samples, dtype
         height, self._columns, _ = self._group.tile_shape
         if self._group.by_rows:
-            heights = np.array(self._group.rows, dtype=np.int64)[members]
+            heights = self._group.height[members]
         else:
             heights = np.full(len(members), height, dtype=np.int64)
         self.nbytes = heights * self._columns * samples * dtype.itemsize
@@ -69,8 +69,8 @@ class CpuTiles:
         if self._decoder is not None:
             self._ranges = self._group.ranges()[members]
             self._pieces = np.zeros((len(members), 5), dtype=np.int64)
-            self._pieces[:, 2] = np.array(self._group.rows, dtype=np.int64)[members]
-            self._pieces[:, 3] = np.array(self._group.columns, dtype=np.int64)[members]
+            self._pieces[:, 2] = self._group.height[members]
+            self._pieces[:, 3] = self._group.window.tiles["columns"][members]
             self._first = np.arange(len(members) + 1, dtype=np.int64)
             channels = np.repeat(np.arange(samples, dtype=np.int64)[:, None], 2, axis=1)
             self._target = Target(self._columns * samples, samples, channels, AS_IT_IS)
@@ -181,5 +181,5 @@ class CpuChunk(TileChunk):
 
     def rows(self) -> NDArray[Any]:
         rows = self.scattered(self._tiles.members, self._tiles.rows(self._address))
-        rows["height"] = self.group.first_row
+        rows["height"] = self.group.begin
         return rows

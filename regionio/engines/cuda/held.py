@@ -77,7 +77,7 @@ class HeldTiles:
         """
         if self._batches == 0 or chunk.group.by_rows:
             return
-        numbers = np.array(chunk.group.tile, dtype=np.int64)
+        numbers = chunk.group.window.tiles["tile"]
         order = np.argsort(numbers)
         held = Held(chunk, last_batch, nbytes, order, numbers[order])
         self._held = [*self._held, held]

@@ -95,7 +95,7 @@ class InflatedChunk(TileChunk):
     def _expected(self, mine: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the bytes that tiles have to become at least."""
         _, columns, samples = self.group.tile_shape
-        rows = np.array(self.group.rows, dtype=np.uint64)[self._slots.members][mine]
+        rows = self.group.height[self._slots.members][mine].astype(np.uint64)
         return rows * np.uint64(columns * samples * self.group.dtype.itemsize)
 
     def _stated(self, mine: NDArray[np.int64]) -> NDArray[np.uint32]:

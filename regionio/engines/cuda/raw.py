@@ -44,7 +44,7 @@ class RawChunk(TileChunk):
         _, columns, samples = self.group.tile_shape
         itemsize = self.group.dtype.itemsize
         rows = rows_at(self._address + self._place, columns * samples, samples, itemsize)
-        rows["height"] = self.group.first_row
+        rows["height"] = self.group.begin
         return rows
 
 

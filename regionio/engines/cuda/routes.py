@@ -127,8 +127,7 @@ def _are_whole(group: TileGroup) -> bool:
     """Return whether no tile has fewer bytes than its rows need; the CPU knows what that means."""
     _, columns, samples = group.tile_shape
     row_bytes = columns * samples * group.dtype.itemsize
-    nbytes = group.ranges()[:, 1]
-    return bool((nbytes >= np.array(group.rows, dtype=np.int64) * row_bytes).all())
+    return bool((group.nbytes >= group.height * row_bytes).all())
 
 
 def _is_plain(encoding: Encoding) -> bool:
@@ -161,7 +160,7 @@ def _is_for_jpeg2000(plan: ChunkPlan) -> bool:
     if group.encoding.compression == "htj2k":
         return True
     samples = int(np.prod(group.tile_shape))
-    return gpu_decodes_jpeg2000_sooner(group.ranges()[:, 1], samples, plan.tasks.most)
+    return gpu_decodes_jpeg2000_sooner(group.nbytes, samples, plan.tasks.most)
 
 
 def _streams(plan: ChunkPlan, takes: Callable[[Colors], bool]) -> GpuStreams | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +43,7 @@ class ValueTables:
         table = self._convert.table(0, self._stored)
         return replace(kind, table=str(table.dtype), table_values=table.shape[1])
 
-    def addresses(self, context: Context, tiles: Sequence[int]) -> NDArray[np.int64]:
+    def addresses(self, context: Context, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return ``int64[n]``, the address of each tile's table."""
         numbers = self._convert.numbers_of(tiles)
         found = np.zeros(len(numbers), dtype=np.int64)
