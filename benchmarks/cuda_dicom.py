@@ -36,7 +36,9 @@ CINE = "examples_ybr_color.dcm"
 SIZES = (2500, 2000), (4096, 3328)
 """Rows and columns of mammograms."""
 
-SYNTAXES = "j2k", "htj2k", "jpeg-lossless"
+TIMES = {"j2k": 1, "htj2k": 4, "jpeg-lossless": 2}
+"""Of each syntax, how many times as many frames: the sooner they are decoded, the more."""
+
 BATCH = 32
 
 
@@ -45,7 +47,9 @@ def jobs(folder: Path, workers: int, rounds: int, scale: Scale) -> dict[str, Job
     home = folder / "dicom"
     volume = DicomVolume("native", scale.slices, 1024, 1024)
     mammograms = [
-        DicomVolume(syntax, scale.mammograms, *size) for syntax in SYNTAXES for size in SIZES
+        DicomVolume(syntax, times * scale.mammograms, *size)
+        for syntax, times in TIMES.items()
+        for size in SIZES
     ]
     short = Path(str(get_testdata_file(CINE, download=False)))
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,15 +41,14 @@ class JobOwner(Protocol):
         What regions have in common.
     held
         Tiles of earlier batches.
-    tasks
-        Runs what threads have to do.
-    suits
+    tasks, lane, suits
         As of `ChunkPlan`.
     """
 
     reader: Reader
     held: HeldTiles
     tasks: Tasks
+    lane: Tasks
     suits: dict[Encoding, GpuStreams | None]
 
     def tables_for(self, group: TileGroup) -> ValueTables | None:
@@ -144,17 +143,23 @@ class CudaJob:
         """Return the chunk that takes the way of the tiles, of so many that are missing."""
         convert = self._work.reader.source.convert
         tables = self._work.tables_for(group)
-        plan = ChunkPlan(group, self._work.tasks, self._compose, tables, self._work.suits, tiles)
+        work = self._work
+        plan = ChunkPlan(group, work.tasks, work.lane, self._compose, tables, work.suits, tiles)
         index = group.view.index
         return chunk_of(context, plan, index, None if tables is not None else convert)
 
-    def _compose(self, context: Context, chunk: TileChunk) -> None:
-        """Write the pieces of a chunk's tiles into regions."""
-        self._work.note(chunk.stats)
+    def _compose(self, context: Context, chunk: TileChunk) -> Callable[[], None]:
+        """Return what writes the pieces of a chunk's tiles into regions, once they are there."""
         window, rows = self._sound(chunk.group.window, chunk.complete_rows(context), chunk.failed)
         assert self._composer is not None
-        self._composer(context, chunk.kind, window, rows)
-        chunk.lease.slab.busy = context.compose_stream.record()
+        launch = self._composer.prepared(context, chunk.kind, window, rows)
+
+        def compose() -> None:
+            self._work.note(chunk.stats)
+            launch()
+            chunk.lease.slab.busy = context.compose_stream.record()
+
+        return compose
 
     def _compose_again(self, context: Context) -> None:
         """Write the pieces of tiles that were decoded for earlier batches."""
@@ -168,7 +173,8 @@ class CudaJob:
         assert self._composer is not None
         for kind, found_alike in alike.items():
             windows, rows = zip(*found_alike, strict=True)
-            self._composer(context, kind, stacked(windows), np.concatenate(rows))
+            launch = self._composer.prepared(context, kind, stacked(windows), np.concatenate(rows))
+            launch()
         for part in self._again:
             part.chunk.lease.slab.busy = context.compose_stream.record()
 

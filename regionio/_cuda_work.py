@@ -77,7 +77,7 @@ class CudaWork:
         assert reader.device is not None
         self.reader = reader
         self.held = HeldTiles(ahead)
-        self.tasks = Tasks(num_workers)
+        self.tasks, self.lane = Tasks(num_workers), Tasks(1)
         self.suits: dict[Encoding, GpuStreams | None] = {}
         self._tables: dict[np.dtype[Any], ValueTables | None] = {}
         self._batch_size = batch_size

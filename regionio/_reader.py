@@ -268,13 +268,21 @@ class Work:
     batch_size
         1 gives regions without a leading axis.
     num_workers
-        Most concurrent tasks of the pool; 0 renders in the thread that waits.
+        Most threads; 0 renders in the thread that waits.
     out
         Memory for a single region.
+    is_helped
+        The thread that waits is one of them.
     """
 
     def __init__(
-        self, reader: Reader, batch_size: int, num_workers: int, out: NDArray[Any] | None = None
+        self,
+        reader: Reader,
+        batch_size: int,
+        num_workers: int,
+        out: NDArray[Any] | None = None,
+        *,
+        is_helped: bool = False,
     ) -> None:
         self._reader = reader
         self._batch_size = batch_size
@@ -285,7 +293,9 @@ class Work:
         engine = CpuEngine([reader.source], cache)
         self._unfinished: dict[int, Batch] = {}
         complete = self._resample if reader.resampling is not None else None
-        self._schedule = Schedule(engine, self._canvas, batch_size, num_workers, complete)
+        self._schedule = Schedule(
+            engine, self._canvas, batch_size, num_workers, complete, is_helped=is_helped
+        )
 
     @property
     def stats(self) -> ReadStats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +18,30 @@ from regionio.engines import CpuEngine, ReadStats
 __all__ = ["Schedule"]
 
 TASK_BYTES = 8 * 1024 * 1024
-"""Decoded bytes of one task, at most: Python's part of it is small then, and others wait little."""
+"""Decoded bytes of one thread's part of a task, at most: Python's part of it is small then, and others wait little."""
 
 LARGEST_TASK_TILES = 64
+
+TASKS_WITH_THREADS = 2
+"""Tasks at a time that have threads of their own: one prepares what is next while another decodes."""
+
+
+class Sharing(NamedTuple):
+    """How threads share tiles.
+
+    Parameters
+    ----------
+    tasks
+        Tasks at a time, at least 1.
+    threads
+        Threads of each.
+    most_tiles
+        Most tiles of each.
+    """
+
+    tasks: int
+    threads: int
+    most_tiles: int
 
 
 class Schedule:
@@ -35,10 +57,12 @@ class Schedule:
     batch_size
         Regions a batch.
     num_workers
-        Most tasks at a time; 0 renders in the thread that waits.
+        Most threads at a time; 0 renders in the thread that waits.
     complete
         Called with the number of each batch whose pixels are all there, by the thread that brought
         the last of them, before anybody gets the batch; not for batches that need no tile.
+    is_helped
+        The thread that waits is one of them.
     """
 
     def __init__(
@@ -48,6 +72,8 @@ class Schedule:
         batch_size: int,
         num_workers: int,
         complete: Callable[[int], None] | None = None,
+        *,
+        is_helped: bool = False,
     ) -> None:
         self._complete = complete
         self._engine = engine
@@ -57,7 +83,8 @@ class Schedule:
         self._changed = threading.Condition()
         self._waiting: Window | None = None
         self._next = 0
-        self._most_tiles = 1
+        self._is_helped = is_helped
+        self._sharing = Sharing(1, 1, 1)
         self._tasks = 0
         self._open_pieces: dict[int, int] = {}
         self._errors: dict[int, Exception] = {}
@@ -82,9 +109,9 @@ class Schedule:
             if self._waiting is not None and self._next < len(self._waiting):
                 window = self._waiting[self._next :].joined(window, self._batch_size)
             self._waiting, self._next = window, 0
-            self._most_tiles = _task_tiles(window)
-            wanted = min(self._num_workers, len(window))
-            start = max(0, wanted - self._tasks)
+            self._sharing = self._shared_out(window)
+            wanted = min(self._sharing.tasks, len(window)) if self._num_workers else 0
+            start = max(0, wanted - self._is_helped - self._tasks)
             self._tasks += start
         for _ in range(start):
             worker_pool.submit(self._work)
@@ -145,7 +172,7 @@ class Schedule:
                     self._tasks -= counted
                     return False
             pieces = _pieces_by_batch(part, self._batch_size)
-            failures, stats = self._engine.render(part, self._canvas)
+            failures, stats = self._engine.render(part, self._canvas, self._sharing.threads)
             errors: dict[int, Exception] = {
                 region // self._batch_size: failure.error
                 for failure in failures
@@ -159,14 +186,23 @@ class Schedule:
         self._done(pieces, errors, stats)
         return True
 
+    def _shared_out(self, window: Window) -> Sharing:
+        """Return how threads share what waits."""
+        threads, most = max(1, self._num_workers), _task_tiles(window)
+        if threads == 1 or not self._engine.has_own_threads(window):
+            return Sharing(threads, 1, most)
+        if self._is_helped:  # by the only one that waits for it
+            return Sharing(1, threads, threads * most)
+        inside = threads // TASKS_WITH_THREADS
+        return Sharing(threads // max(1, inside), max(1, inside), max(1, inside) * most)
+
     def _take(self) -> Window | None:
         if self._waiting is None or self._next >= len(self._waiting):
             self._waiting = None
             return None
         left = len(self._waiting) - self._next
-        threads = self._num_workers + 1  # the one that waits may help
-        fair = -(-left // threads)  # ever smaller parts, so that all threads end at about one time
-        stop = self._next + min(fair, self._most_tiles)
+        fair = -(-left // self._sharing.tasks)  # ever smaller parts: all end at about one time
+        stop = self._next + min(fair, self._sharing.most_tiles)
         part = self._waiting[self._next : stop]
         self._next = stop
         return part
@@ -215,7 +251,7 @@ def _pieces_by_batch(window: Window, batch_size: int) -> dict[int, int]:
 
 
 def _task_tiles(window: Window) -> int:
-    """Return the most tiles of a task."""
+    """Return the most tiles of one thread's part of a task."""
     largest = 1
     for view in window.views:
         height, width = view.table.tile_shape

@@ -51,14 +51,15 @@ def begun(
     batch_size
         1 gives regions without a leading axis.
     num_workers
-        Most concurrent tasks beside the thread that waits.
+        Most concurrent tasks.
     out
         Memory for a single region.
     ahead
-        Batches that will be begun before the first is finished.
+        Batches that will be begun before the first is finished; 0: a region is read alone, and who
+        waits for it helps.
     """
     if reader.device is None:
-        return Work(reader, batch_size, num_workers, out)
+        return Work(reader, batch_size, num_workers, out, is_helped=ahead == 0)
     from regionio._cuda_work import CudaWork  # and with it what only a GPU needs
 
     return CudaWork(reader, batch_size, num_workers, out, ahead)
@@ -78,8 +79,7 @@ def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, o
     out
         Memory to read into, or None.
     """
-    helpers = max(0, num_workers - 1) if reader.device is None else num_workers
-    work = begun(reader, 1, helpers, out)
+    work = begun(reader, 1, num_workers, out)
     [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
     try:
         return work.finish(batch, help_render=True)

@@ -178,7 +178,7 @@ def test_arguments_that_do_not_fit_together_are_refused() -> None:
     table, pieces = np.zeros(0, np.uint8), np.zeros((1, 5), np.int64)
     channels = np.array([(0, 0)], np.int64)
     decode_jpeg, paste = native.decode_jpeg, native.paste
-    common = [b"\xff\xd8", b"", 2, 8, 8, 1, False, np.zeros(0, np.int64)]
+    common = [b"\xff\xd8", b"", 2, 8, 8, 1, False, np.zeros(0, np.int64), 1]
     for first in (np.array([0], np.int64), np.array([0, 9], np.int64), np.array([2, 1], np.int64)):
         with pytest.raises(ValueError, match="fit together"):
             decode_jpeg([b"x"], *common, first, pieces, 8, 1, channels, table, 1)
@@ -192,8 +192,9 @@ def test_arguments_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(TypeError):
         decode_jpeg(["text"], *common, one, pieces, 8, 1, channels, table, 1)
     with pytest.raises(ValueError, match="no JPEG stream"):
-        decode_jpeg([b"x"], b"", b"", 2, 8, 0, 1, False, common[-1], one, pieces, 8, 1, channels,
-                    table, 1)  # fmt: skip
+        decode_jpeg(
+            [b"x"], b"", b"", 2, 8, 0, 1, *common[-3:], one, pieces, 8, 1, channels, table, 1
+        )
 
 
 @pytest.fixture(params=["compiled", "python"])

@@ -109,6 +109,7 @@ class PieceDecoder(Protocol):
         pieces: NDArray[np.int64],
         target: Target,
         keep: NDArray[np.int64] | None = None,
+        threads: int = 1,
     ) -> tuple[Sequence[int], int, int]:
         """Decode tiles, of each what its pieces need.
 
@@ -126,6 +127,8 @@ class PieceDecoder(Protocol):
         keep
             ``int64[len(tiles), 3]``: the address of memory for the whole tile, and how many of its
             rows and columns lie inside the image. Address 0: the tile is not kept.
+        threads
+            Most threads that decode, the caller's included; the others are its own.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 /* Decodes 8-bit baseline JPEG tiles and writes pieces of them where they belong.
  *
- * One call decodes many tiles without Python's lock. Of each tile only what its pieces need is
+ * One call decodes many tiles without Python's lock, by several threads if that is wanted. Of each tile only what its pieces need is
  * transformed: rows above and columns beside them are skipped, rows below are not even
  * entropy-decoded. Whatever is unusual about a stream (another process than baseline, a warning of
  * libjpeg's, an unexpected size) makes this code leave the tile to Python, which decodes it again
@@ -8,11 +8,13 @@
  *
  * Needs libjpeg-turbo 1.5 or later. Source: libjpeg-turbo's libjpeg.txt.
  */
+#include "parallel.h"
 #include "pieces.h"
 #include "tiles.h"
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jpeglib.h>
@@ -26,6 +28,8 @@ const char jpeg_library[] = "libjpeg-turbo " TEXT(LIBJPEG_TURBO_VERSION);
 
 /* Columns beside the wanted ones that chroma is interpolated from, and some to spare. */
 #define MARGIN 16
+
+#define MOST_PART_TILES 8
 
 /* Memory for a whole tile, of which `rows` and `columns` lie inside the image; address 0: none. */
 typedef struct {
@@ -222,69 +226,96 @@ static int decode_tile(const TileKind *kind, Bytes stream, const Keep *keep, con
     return 1;
 }
 
-static void decode_tiles(const TileKind *kind, const Bytes *tiles, Py_ssize_t count,
-                         Py_ssize_t skip, const Keep *keep, const Target *target,
-                         unsigned char *scratch, char *done) {
-    const int64_t *first = target->first.buf;
-    const Piece *pieces = target->pieces.buf;
+/* Tiles of one call, `step` of them a part. */
+typedef struct {
+    TileKind kind;
+    Tiles tiles;
+    Py_ssize_t skip, step;
+    const Keep *keep;
+    Target target;
+    char *done;
+} Work;
+
+static void decode_part(void *argument, Py_ssize_t part) {
+    const Work *work = argument;
     const Keep nothing = {0, 0, 0};
-    for (Py_ssize_t i = 0; i < count; i++) {
-        const unsigned char *data = tiles[i].data;
-        if (data == NULL || tiles[i].size < (size_t)skip) continue;
+    const int64_t *bounds = work->target.first.buf;
+    const Piece *pieces = work->target.pieces.buf;
+    Py_ssize_t first = part * work->step, end = first + work->step, skip = work->skip;
+    if (end > work->tiles.count) end = work->tiles.count;
+    unsigned char *memory = read_tiles(&((Work *)argument)->tiles, first, end);
+    unsigned char *scratch =
+        malloc((size_t)work->kind.columns * (size_t)work->kind.samples + 64);
+    for (Py_ssize_t i = first; scratch && i < end; i++) {
+        const unsigned char *data = work->tiles.bytes[i].data;
+        size_t size = work->tiles.bytes[i].size;
+        if (data == NULL || size < (size_t)skip) continue;
         if (skip == 2 && (data[0] != 0xFF || data[1] != 0xD8)) continue;
-        Bytes stream = {data + skip, tiles[i].size - (size_t)skip};
-        done[i] = (char)decode_tile(kind, stream, keep ? &keep[i] : &nothing, pieces + first[i],
-                                    first[i + 1] - first[i], &target->layout, scratch);
+        Bytes stream = {data + skip, size - (size_t)skip};
+        const Keep *keep = work->keep ? &work->keep[i] : &nothing;
+        work->done[i] = (char)decode_tile(&work->kind, stream, keep, pieces + bounds[i],
+                                          bounds[i + 1] - bounds[i], &work->target.layout,
+                                          scratch);
     }
+    free(scratch);
+    free(memory);
+}
+
+/* Return how many tiles a part has: few, for threads to end at one time, but neighbours together.
+ * One thread reads all of them at once. */
+static Py_ssize_t part_step(Py_ssize_t count, int threads) {
+    Py_ssize_t step = count / (4 * (Py_ssize_t)threads);
+    if (threads <= 1) return count > 0 ? count : 1;
+    if (step > MOST_PART_TILES) return MOST_PART_TILES;
+    return step > 0 ? step : 1;
+}
+
+static PyObject *decoded(Work *work, Py_ssize_t keep_bytes, int threads) {
+    const TileKind *kind = &work->kind;
+    Py_ssize_t count = work->tiles.count;
+    if (kind->samples < 1 || kind->samples > 3 || kind->columns < 1 ||
+        kind->columns > JPEG_MAX_DIMENSION ||
+        (keep_bytes && keep_bytes != count * (Py_ssize_t)sizeof(Keep))) {
+        PyErr_SetString(PyExc_ValueError, "tiles of a size that no JPEG stream has");
+        return NULL;
+    }
+    if (complete_target(&work->target, count, kind->samples)) return NULL;
+    work->done = PyMem_Calloc((size_t)count + 1, 1);
+    if (work->done == NULL) return PyErr_NoMemory();
+    work->step = part_step(count, threads);
+
+    Py_BEGIN_ALLOW_THREADS
+    in_parallel(decode_part, work, (count + work->step - 1) / work->step, threads);
+    Py_END_ALLOW_THREADS
+
+    PyObject *result = Py_BuildValue("y#LL", work->done, count, (long long)work->tiles.requests,
+                                     (long long)work->tiles.bytes_read);
+    PyMem_Free(work->done);
+    return result;
 }
 
 PyObject *decode_jpeg(PyObject *module, PyObject *args) {
     PyObject *source, *result = NULL;
     Py_buffer prefix, suffix, keep;
-    Target target;
-    TileKind kind;
-    Py_ssize_t skip;
+    int threads;
+    Work work;
+    TileKind *kind = &work.kind;
     (void)module;
-    if (!PyArg_ParseTuple(args, "Oy*y*niiipy*" TARGET_FORMAT, &source, &prefix, &suffix, &skip,
-                          &kind.rows, &kind.columns, &kind.samples, &kind.is_rgb, &keep,
-                          TARGET_FIELDS(target)))
+    if (!PyArg_ParseTuple(args, "Oy*y*niiipy*i" TARGET_FORMAT, &source, &prefix, &suffix,
+                          &work.skip, &kind->rows, &kind->columns, &kind->samples, &kind->is_rgb,
+                          &keep, &threads, TARGET_FIELDS(work.target)))
         return NULL;
-    kind.prefix = (Bytes){prefix.buf, (size_t)prefix.len};
-    kind.suffix = (Bytes){suffix.buf, (size_t)suffix.len};
-    kind.can_stop_early = suffix.len == 0;
-
-    Tiles tiles;
-    unsigned char *scratch = NULL;
-    char *done = NULL;
-    if (open_tiles(source, &tiles) == 0) {
-        Py_ssize_t count = tiles.count;
-        int fits = kind.samples >= 1 && kind.samples <= 3 && kind.columns >= 1 &&
-                   kind.columns <= JPEG_MAX_DIMENSION &&
-                   (keep.len == 0 || keep.len == count * (Py_ssize_t)sizeof(Keep));
-        if (fits) {
-            scratch = PyMem_Malloc((size_t)kind.columns * (size_t)kind.samples + 64);
-            done = PyMem_Calloc((size_t)count + 1, 1);
-        }
-        if (!fits) {
-            PyErr_SetString(PyExc_ValueError, "tiles of a size that no JPEG stream has");
-        } else if (scratch == NULL || done == NULL) {
-            PyErr_NoMemory();
-        } else if (complete_target(&target, count, kind.samples) == 0) {
-            Py_BEGIN_ALLOW_THREADS
-            read_tiles(&tiles);
-            decode_tiles(&kind, tiles.bytes, count, skip, keep.len ? keep.buf : NULL, &target,
-                         scratch, done);
-            Py_END_ALLOW_THREADS
-            result = Py_BuildValue("y#nL", done, count, tiles.requests,
-                                   (long long)tiles.bytes_read);
-        }
-        close_tiles(&tiles);
+    kind->prefix = (Bytes){prefix.buf, (size_t)prefix.len};
+    kind->suffix = (Bytes){suffix.buf, (size_t)suffix.len};
+    kind->can_stop_early = suffix.len == 0;
+    work.keep = keep.len ? keep.buf : NULL;
+    if (open_tiles(source, &work.tiles) == 0) {
+        result = decoded(&work, keep.len, threads);
+        close_tiles(&work.tiles);
     }
-    PyMem_Free(done);
-    PyMem_Free(scratch);
     PyBuffer_Release(&prefix);
     PyBuffer_Release(&suffix);
     PyBuffer_Release(&keep);
-    release_target(&target);
+    release_target(&work.target);
     return result;
 }

@@ -17,7 +17,8 @@ PyDoc_STRVAR(walk_items_doc,
 "Return int64 bytes of where each begins, and the place of what is no whole item before `limit`.");
 
 PyDoc_STRVAR(read_ranges_doc,
-"Read ranges of a file, each to its place: read_ranges(descriptor, ranges, memory).\n\n"
+"Read ranges of a file, each to its place, by several threads:\n"
+"read_ranges(descriptor, ranges, memory, threads).\n\n"
 "`ranges` are int64[n, 3]: offset, size and place, sorted by offset. Return how many were read\n"
 "before the file ended, the number of reads and the bytes read.");
 

@@ -3,6 +3,8 @@
 #define _FILE_OFFSET_BITS 64
 #include "ranges.h"
 
+#include "parallel.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -94,28 +96,68 @@ static int all_fit(const Placed *ranges, Py_ssize_t count, Py_ssize_t room) {
     return 1;
 }
 
-PyObject *read_ranges(PyObject *module, PyObject *args) {
+/* Ranges of one call, `step` of them a part. */
+typedef struct {
     int descriptor;
-    Py_buffer ranges, memory;
-    Count count = {0, 0, 0};
-    (void)module;
-    if (!PyArg_ParseTuple(args, "iy*w*", &descriptor, &ranges, &memory)) return NULL;
-    Py_ssize_t number = ranges.len / (Py_ssize_t)sizeof(Placed);
+    const Placed *ranges;
+    Py_ssize_t count, step;
+    unsigned char *memory;
+    Count *counts;
+} Work;
+
+static void read_part(void *argument, Py_ssize_t part) {
+    const Work *work = argument;
+    Py_ssize_t first = part * work->step, count = work->count - first;
     unsigned char *gap = malloc(LARGEST_GAP_BYTES);
-    int fits = all_fit(ranges.buf, number, memory.len);
-    if (fits && gap) {
-        Py_BEGIN_ALLOW_THREADS
-        read_all(descriptor, ranges.buf, number, memory.buf, gap, &count);
-        Py_END_ALLOW_THREADS
-    }
-    int has_memory = gap != NULL;
+    if (count > work->step) count = work->step;
+    if (gap)
+        read_all(work->descriptor, work->ranges + first, count, work->memory, gap,
+                 &work->counts[part]);
     free(gap);
+}
+
+/* Return what all parts have done; of the ranges, those before the first that was not read. */
+static PyObject *total(const Work *work, Py_ssize_t parts) {
+    Count sum = {0, 0, 0};
+    int complete = 1;
+    for (Py_ssize_t i = 0; i < parts; i++) {
+        Py_ssize_t count = work->count - i * work->step;
+        if (complete) sum.done += work->counts[i].done;
+        if (work->counts[i].done < (count < work->step ? count : work->step)) complete = 0;
+        sum.requests += work->counts[i].requests;
+        sum.bytes_read += work->counts[i].bytes_read;
+    }
+    return Py_BuildValue("nnL", sum.done, sum.requests, (long long)sum.bytes_read);
+}
+
+PyObject *read_ranges(PyObject *module, PyObject *args) {
+    int threads;
+    Py_buffer ranges, memory;
+    Work work;
+    PyObject *result = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iy*w*i", &work.descriptor, &ranges, &memory, &threads))
+        return NULL;
+    work.ranges = ranges.buf;
+    work.memory = memory.buf;
+    work.count = ranges.len / (Py_ssize_t)sizeof(Placed);
+    Py_ssize_t parts = threads > 1 ? 2 * (Py_ssize_t)threads : 1;
+    work.step = work.count > parts ? (work.count + parts - 1) / parts : 1;
+    if (threads <= 1 && work.count) work.step = work.count;
+    parts = (work.count + work.step - 1) / work.step;
+    work.counts = PyMem_Calloc((size_t)parts + 1, sizeof(Count));
+    if (work.counts == NULL) {
+        PyErr_NoMemory();
+    } else if (!all_fit(work.ranges, work.count, memory.len)) {
+        PyErr_SetString(PyExc_ValueError, "a range does not fit into the memory");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        in_parallel(read_part, &work, parts, threads);
+        Py_END_ALLOW_THREADS
+        result = total(&work, parts);
+    }
+    PyMem_Free(work.counts);
     PyBuffer_Release(&ranges);
     PyBuffer_Release(&memory);
-    if (!has_memory) return PyErr_NoMemory();
-    if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "a range does not fit into the memory");
-        return NULL;
-    }
-    return Py_BuildValue("nnL", count.done, count.requests, (long long)count.bytes_read);
+    return result;
 }

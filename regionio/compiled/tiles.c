@@ -3,6 +3,8 @@
 #define _FILE_OFFSET_BITS 64
 #include "tiles.h"
 
+#include "parallel.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,11 +54,13 @@ void close_tiles(Tiles *tiles) {
     if (tiles->ranges.obj) PyBuffer_Release(&tiles->ranges);
     PyMem_Free(tiles->buffers);
     PyMem_Free(tiles->bytes);
-    free(tiles->memory);
 }
 
 #ifdef _WIN32
-void read_tiles(Tiles *tiles) { (void)tiles; /* nothing is read: all is left to Python */ }
+unsigned char *read_tiles(Tiles *tiles, Py_ssize_t first, Py_ssize_t end) {
+    (void)tiles, (void)first, (void)end;
+    return NULL; /* nothing is read: all is left to Python */
+}
 #else
 
 /* Return one past the last range that is read together with range `first`, and where they end. */
@@ -83,30 +87,32 @@ static int64_t read_at(int descriptor, unsigned char *memory, int64_t size, int6
     return done;
 }
 
-void read_tiles(Tiles *tiles) {
+unsigned char *read_tiles(Tiles *tiles, Py_ssize_t first, Py_ssize_t end) {
     const Range *ranges = tiles->ranges.buf;
-    int64_t stop, total = 0;
-    if (ranges == NULL) return;
-    for (Py_ssize_t first = 0; first < tiles->count;) {
-        Py_ssize_t last = run_end(ranges, first, tiles->count, &stop);
-        total += stop - ranges[first].offset;
-        first = last;
+    int64_t stop, total = 0, requests = 0, bytes_read = 0;
+    if (ranges == NULL) return NULL;
+    for (Py_ssize_t run = first; run < end;) {
+        Py_ssize_t last = run_end(ranges, run, end, &stop);
+        total += stop - ranges[run].offset;
+        run = last;
     }
-    tiles->memory = malloc((size_t)total + 1);
-    if (tiles->memory == NULL) return;
-    unsigned char *memory = tiles->memory;
-    for (Py_ssize_t first = 0; first < tiles->count;) {
-        Py_ssize_t last = run_end(ranges, first, tiles->count, &stop);
-        int64_t start = ranges[first].offset;
-        int64_t got = read_at(tiles->descriptor, memory, stop - start, start);
-        for (Py_ssize_t i = first; i < last; i++)
+    unsigned char *memory = malloc((size_t)total + 1), *place = memory;
+    if (memory == NULL) return NULL;
+    for (Py_ssize_t run = first; run < end;) {
+        Py_ssize_t last = run_end(ranges, run, end, &stop);
+        int64_t start = ranges[run].offset;
+        int64_t got = read_at(tiles->descriptor, place, stop - start, start);
+        for (Py_ssize_t i = run; i < last; i++)
             if (ranges[i].offset + ranges[i].size - start <= got)
-                tiles->bytes[i] = (Bytes){memory + (ranges[i].offset - start),
-                                          (size_t)ranges[i].size};
-        tiles->requests++;
-        tiles->bytes_read += got;
-        memory += stop - start;
-        first = last;
+                tiles->bytes[i] =
+                    (Bytes){place + (ranges[i].offset - start), (size_t)ranges[i].size};
+        requests++;
+        bytes_read += got;
+        place += stop - start;
+        run = last;
     }
+    add_to(&tiles->requests, requests);
+    add_to(&tiles->bytes_read, bytes_read);
+    return memory;
 }
 #endif

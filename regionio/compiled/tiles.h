@@ -18,18 +18,17 @@ typedef struct {
     Bytes *bytes; /* data is NULL where the file has not all of them */
     Py_buffer *buffers;
     Py_buffer ranges;
-    unsigned char *memory;
     int descriptor;
-    Py_ssize_t requests;
-    int64_t bytes_read;
+    int64_t requests, bytes_read;
 } Tiles;
 
 /* Open a list of buffers, or a tuple (file descriptor, int64[n, 2] of offsets and sizes sorted by
  * offset). Returns -1 with an exception set. */
 int open_tiles(PyObject *source, Tiles *tiles);
 
-/* Read what is in a file; does not need Python's lock. */
-void read_tiles(Tiles *tiles);
+/* Read some tiles that are in a file; several threads may, and none needs Python's lock. Returns
+ * the memory that they are in then, which the caller frees, or NULL. */
+unsigned char *read_tiles(Tiles *tiles, Py_ssize_t first, Py_ssize_t end);
 
 void close_tiles(Tiles *tiles);
 

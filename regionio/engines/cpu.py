@@ -14,10 +14,11 @@ from regionio._cache import Claim, TileCache
 from regionio._errors import CorruptFileError, RegionIOError
 from regionio._opened import SourceStorages
 from regionio._window import Window
-from regionio.codecs import PieceDecoder
+from regionio.codecs import PieceDecoder, piece_decoder_for
 from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
+from regionio.engines.together import do_together, portions
 from regionio.storage import FetchCount
 from regionio.values import TileConversion
 
@@ -65,7 +66,7 @@ class Failure:
 
 
 class CpuEngine:
-    """Renders windows in the calling thread; give parts of a window to several threads.
+    """Renders windows, in the calling thread and others if it may.
 
     Parameters
     ----------
@@ -80,7 +81,20 @@ class CpuEngine:
         self._storages = [source.storages for source in sources]
         self._cache = cache
 
-    def render(self, window: Window, canvas: Canvas) -> tuple[list[Failure], ReadStats]:
+    def has_own_threads(self, window: Window) -> bool:
+        """Return whether compiled code decodes a window's tiles, in threads of its own."""
+        kinds = np.unique(window.tiles[["view", "encoding"]])
+        return all(
+            self._sources[view].convert is None
+            and piece_decoder_for(
+                window.views[view].index.encodings[encoding], window.views[view].table.tile_shape
+            )
+            for view, encoding in kinds.tolist()
+        )
+
+    def render(
+        self, window: Window, canvas: Canvas, threads: int = 1
+    ) -> tuple[list[Failure], ReadStats]:
         """Read, decode and paste every tile of a window.
 
         Parameters
@@ -89,6 +103,8 @@ class CpuEngine:
             Usually a few tiles of a larger one.
         canvas
             Holds the batches of all the window's regions.
+        threads
+            Most threads that work at it, the caller's included.
 
         Returns
         -------
@@ -97,7 +113,7 @@ class CpuEngine:
         stats
             What it cost.
         """
-        run = _Run(canvas)
+        run = _Run(canvas, threads)
         for group in groups_of(window, self._storages):
             source = self._sources[group.view_number]
             if source.cache_key is None or group.by_rows or self._cache.capacity == 0:
@@ -185,10 +201,17 @@ class _Offer:
 
 
 class _Run:
-    """One call of `render`: where pixels go, what failed, what it cost."""
+    """One call of `render`: where pixels go, what failed, what it cost.
 
-    def __init__(self, canvas: Canvas) -> None:
+    Parameters
+    ----------
+    canvas, threads
+        As of `CpuEngine.render`.
+    """
+
+    def __init__(self, canvas: Canvas, threads: int = 1) -> None:
         self.canvas = canvas
+        self._threads = threads
         self.failures: list[Failure] = []
         self.stats = ReadStats()
 
@@ -203,6 +226,29 @@ class _Run:
         count = FetchCount()
         if convert is None and group.piece_decoder is not None:
             members = self._decode_pieces(group, group.piece_decoder, members, offer, count)
+            self._note(count)
+        if self._threads == 1:
+            self._decode_each(group, members, convert, offer)
+            return
+
+        def work(part: Sequence[int]) -> _Run:
+            run = _Run(self.canvas)
+            run._decode_each(group, part, convert, offer)
+            return run
+
+        for run in do_together(work, portions(members, self._threads), self._threads):
+            self.failures += run.failures
+            self.stats.add(run.stats)
+
+    def _decode_each(
+        self,
+        group: TileGroup,
+        members: Sequence[int],
+        convert: TileConversion | None,
+        offer: _Offer | None,
+    ) -> None:
+        """Fetch, decode and paste some tiles of a group, one after the other."""
+        count = FetchCount()
         if convert is None and group.by_rows:
             members = [i for i in members if not self._read_in_place(group, i, count)]
         for i, data in group.fetch(members, count) if members else ():
@@ -210,6 +256,9 @@ class _Run:
                 self._fail(group, i, data)
             else:
                 self._decode_tile(group, i, data, convert, offer)
+        self._note(count)
+
+    def _note(self, count: FetchCount) -> None:
         self.stats.bytes_wanted += count.bytes_wanted
         self.stats.bytes_read += count.bytes_read
         self.stats.requests += count.requests
@@ -327,7 +376,8 @@ class _Run:
                 if offer.wants_whole(i):
                     kept[i] = np.empty(group.tile_shape, dtype=group.dtype)
                     row[:] = kept[i].ctypes.data, group.rows[i], group.columns[i]
-        done, requests, nbytes = decoder(source, first, targets.boxes, targets.layout, keep)
+        arguments = source, first, targets.boxes, targets.layout, keep, self._threads
+        done, requests, nbytes = decoder(*arguments)
         count.requests += requests
         count.bytes_read += nbytes
         finished = inside[np.frombuffer(bytes(done), dtype=np.bool_)].tolist()

@@ -53,6 +53,7 @@ class FramePieceDecoder:
         pieces: NDArray[np.int64],
         target: Target,
         keep: NDArray[np.int64] | None = None,
+        threads: int = 1,
     ) -> tuple[Sequence[int], int, int]:
         heads, sizes = _heads(tiles)
         ways = [self._way(head, size) for head, size in zip(heads, sizes, strict=True)]
@@ -62,7 +63,7 @@ class FramePieceDecoder:
             return bytes(len(ways)), 0, looked_at
         usable = [way is decode for way in ways]  # mostly all
         contents = _contents(tiles, usable)
-        done, requests, nbytes = decode(contents, first, pieces, target, keep)
+        done, requests, nbytes = decode(contents, first, pieces, target, keep, threads)
         return done, requests, nbytes + looked_at
 
     def _way(self, head: memoryview, size: int) -> JpegPieceDecoder | None:

@@ -61,6 +61,7 @@ class JpegPieceDecoder:
         pieces: NDArray[np.int64],
         target: Target,
         keep: NDArray[np.int64] | None = None,
+        threads: int = 1,
     ) -> tuple[Sequence[int], int, int]:
         assert native is not None
         source: object = tiles
@@ -70,7 +71,7 @@ class JpegPieceDecoder:
             return bytes(len(first) - 1), 0, 0
         kept = NOTHING_KEPT if keep is None else keep
         result: tuple[bytes, int, int] = native.decode_jpeg(
-            source, *self._encoding, kept, first, pieces, *target.fields
+            source, *self._encoding, kept, threads, first, pieces, *target.fields
         )
         self._left = 0 if any(result[0]) else self._left + len(result[0])
         return result

@@ -14,7 +14,7 @@ from regionio._errors import CorruptFileError, RegionIOError
 from regionio._index import Encoding
 from regionio.codecs.cuda import GpuStreams
 from regionio.compose.gather import GATHER_PIECE, GatherKind
-from regionio.engines.cuda.fetch import read_to_places, shares
+from regionio.engines.cuda.fetch import SHARE_BYTES, read_to_places
 from regionio.engines.cuda.memory import PinnedBuffer
 from regionio.engines.cuda.slabs import Lease
 from regionio.engines.cuda.streams import Context
@@ -35,10 +35,11 @@ class ChunkPlan:
     ----------
     group
         The tiles.
-    tasks
-        Runs what threads have to do.
+    tasks, lane
+        Run what threads have to do: the second, one at a time, what has threads of its own.
     compose
-        Takes the chunk once its tiles are in the GPU's memory: writes pieces into regions.
+        Takes the chunk once it is known where in the GPU's memory its tiles are; returns what writes
+        pieces of them into regions, to be called when they are there.
     tables
         What gives other values for the stored ones, or None.
     suits
@@ -50,7 +51,8 @@ class ChunkPlan:
 
     group: TileGroup
     tasks: Tasks
-    compose: Callable[[Context, TileChunk], None]
+    lane: Tasks
+    compose: Callable[[Context, TileChunk], Callable[[], None]]
     tables: ValueTables | None = None
     suits: dict[Encoding, GpuStreams | None] = field(default_factory=dict)
     tiles: int = 0
@@ -81,10 +83,11 @@ class TileChunk:
         self.lease: Lease
         self.finished = False
         self.futures: list[Future[FetchCount]] = []
-        self.tasks = plan.tasks
+        self.tasks, self.lane = plan.tasks, plan.lane
         self.events: list[Any] = []
         self._tables = plan.tables
-        self._compose: Callable[[Context, TileChunk], None] | None = plan.compose
+        self._compose: Callable[[Context, TileChunk], Callable[[], None]] | None = plan.compose
+        self._launch: Callable[[], None] | None = None
         self._buffer: PinnedBuffer | None = None
         self._rows: NDArray[Any] | None = None
         self.ranges = self.group.ranges()
@@ -142,9 +145,10 @@ class TileChunk:
             self._buffer.busy = self.events
         for event in self.events:
             context.compose_stream.wait_event(event)
-        assert self._compose is not None
-        self._compose(context, self)
-        self._compose = None  # who keeps the chunk does not keep the job
+        self.prepare(context)
+        assert self._launch is not None
+        self._launch()
+        self._compose = self._launch = None  # who keeps the chunk does not keep the job
         self.events = []
         self.finished = True
 
@@ -155,7 +159,12 @@ class TileChunk:
             event.synchronize()
         for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
             stream.synchronize()
-        self._compose = None
+        self._compose = self._launch = None
+
+    def prepare(self, context: Context) -> None:
+        """Prepare composing: as soon as it is known where tiles will be, and which have failed."""
+        if self._launch is None and self._compose is not None:
+            self._launch = self._compose(context, self)
 
     def members_by_offset(self) -> list[int]:
         """Return the tiles that can be read, in the order in which they lie in the file."""
@@ -167,22 +176,15 @@ class TileChunk:
         self._buffer = context.pinned()
         return self._buffer.take(nbytes)
 
-    def share_out(self, work: Callable[[slice], FetchCount], nbytes: NDArray[np.int64]) -> None:
-        """Have `work` done on parts of the tiles by several threads."""
-        for part in shares(nbytes, max(1, self.tasks.most)):
-            self.futures.append(self.tasks.run(work, part))
-
     def fail(self, member: int, error: Exception) -> None:
         """Note that a tile can't be had."""
         self.failed[member] = self.group.located(member, error)
 
     def read(self, placed: NDArray[np.int64], buffer: NDArray[np.uint8]) -> None:
         """Have ranges read by several threads; parameters as of `read_to_places`."""
-
-        def read(part: slice) -> FetchCount:
-            return read_to_places(self.group.storage, placed[part], buffer)
-
-        self.share_out(read, placed[:, 1])
+        threads = min(self.tasks.most, 1 + int(placed[:, 1].sum()) // SHARE_BYTES)
+        storage = self.group.storage
+        self.futures.append(self.lane.run(read_to_places, storage, placed, buffer, threads))
 
     def upload(self, context: Context, buffer: NDArray[np.uint8]) -> int:
         """Copy a pinned buffer to the GPU; return the address."""

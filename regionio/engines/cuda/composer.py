@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,10 +44,10 @@ class Composer:
     channels: int
     conversion: Conversion
 
-    def __call__(
+    def prepared(
         self, context: Context, kind: GatherKind, window: Window, tiles: NDArray[Any]
-    ) -> None:
-        """Launch the kernel, on the compose stream.
+    ) -> Callable[[], None]:
+        """Copy to the GPU what the kernel needs; return what launches it, on the compose stream.
 
         Parameters
         ----------
@@ -61,7 +62,7 @@ class Composer:
         """
         pieces = window.pieces
         if len(pieces) == 0:
-            return
+            return lambda: None
         owner, _ = runs(np.diff(window.first_piece))
         table, of_plane = channel_table(self.planes, self.channels, self.layout.strides[4])
         rows = piece_table(pieces, tiles[owner], self.layout, of_plane)
@@ -71,10 +72,15 @@ class Composer:
         )
         with context.compose_stream:
             given = uploaded(context, rows, table, scale, offset)
-            kernel = self._kernel(context, kind)
-            grid = len(rows), min(BLOCKS_DOWN, int(pieces["height"].max()))
-            strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
-            kernel(grid, (THREADS,), (*given[:2], *strides, *given[2:]))
+        kernel = self._kernel(context, kind)
+        grid = len(rows), min(BLOCKS_DOWN, int(pieces["height"].max()))
+        strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
+
+        def launch() -> None:
+            with context.compose_stream:
+                kernel(grid, (THREADS,), (*given[:2], *strides, *given[2:]))
+
+        return launch
 
     def _per_channel(self, values: NDArray[Any] | None, neutral: float) -> NDArray[Any]:
         working = self.conversion.working

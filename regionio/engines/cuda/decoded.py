@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ from regionio._errors import ClosedError, RegionIOError
 from regionio.codecs import Target
 from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk, rows_at
-from regionio.engines.cuda.fetch import places_for
+from regionio.engines.cuda.fetch import places_for, shares
 from regionio.engines.cuda.streams import Context
+from regionio.engines.together import do_together, portions
 from regionio.storage import FetchCount
 from regionio.values import TileConversion
 
@@ -75,18 +78,38 @@ class CpuTiles:
             channels = np.repeat(np.arange(samples, dtype=np.int64)[:, None], 2, axis=1)
             self._target = Target(self._columns * samples, samples, channels, AS_IT_IS)
 
-    def decode(self, part: slice, buffer: NDArray[np.uint8]) -> FetchCount:
-        """Decode a part of them, a slice with start and stop, into the buffer."""
+    @property
+    def has_own_threads(self) -> bool:
+        """Whether compiled code decodes them, in threads of its own."""
+        return self._decoder is not None
+
+    def decode(self, part: slice, buffer: NDArray[np.uint8], threads: int = 1) -> FetchCount:
+        """Decode a part of them, a slice with start and stop, into the buffer.
+
+        Parameters
+        ----------
+        part, buffer
+            As above.
+        threads
+            Most that work at it, the caller's included.
+        """
         count = FetchCount()
-        left = self._decode_together(part, buffer, count)
-        if left:
-            number_of = {self.members[number]: number for number in left}
-            for member, data in self._group.fetch(list(number_of), count):
-                self._decode(member, data, self._room(number_of[member], buffer))
+        left = self._decode_together(part, buffer, threads, count)
+        parts = portions(left, threads)
+        for found in do_together(partial(self._decode_each, buffer), parts, threads):
+            count.add(found)
+        return count
+
+    def _decode_each(self, buffer: NDArray[np.uint8], numbers: Sequence[int]) -> FetchCount:
+        """Decode tiles one after the other."""
+        count = FetchCount()
+        number_of = {self.members[number]: number for number in numbers}
+        for member, data in self._group.fetch(list(number_of), count):
+            self._decode(member, data, self._room(number_of[member], buffer))
         return count
 
     def _decode_together(
-        self, part: slice, buffer: NDArray[np.uint8], count: FetchCount
+        self, part: slice, buffer: NDArray[np.uint8], threads: int, count: FetchCount
     ) -> list[int]:
         """Decode tiles without Python's lock, where that can be; return which are left."""
         every = range(part.start, part.stop)
@@ -101,7 +124,8 @@ class CpuTiles:
         pieces = self._pieces[part]
         pieces[:, 4] = self.place[part] + buffer.ctypes.data
         first = self._first[: len(every) + 1]
-        done, requests, nbytes = self._decoder(source, first, pieces, self._target)
+        arguments = source, first, pieces, self._target, None, threads
+        done, requests, nbytes = self._decoder(*arguments)
         count.requests += requests
         count.bytes_read += nbytes
         if all(done):
@@ -173,7 +197,12 @@ class CpuChunk(TileChunk):
     def start(self, context: Context) -> None:
         tiles, buffer = self._tiles, self.take_buffer(context, self._tiles.total)
         self._pixels = buffer
-        self.share_out(lambda part: tiles.decode(part, buffer), tiles.nbytes)
+        if tiles.has_own_threads:
+            every, threads = slice(0, len(tiles.members)), max(1, self.tasks.most)
+            self.futures.append(self.lane.run(tiles.decode, every, buffer, threads))
+            return
+        for part in shares(tiles.nbytes, max(1, self.tasks.most)):
+            self.futures.append(self.tasks.run(tiles.decode, part, buffer))
 
     def bring(self, context: Context) -> None:
         self._address = self.upload(context, self._pixels)

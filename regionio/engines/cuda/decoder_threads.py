@@ -7,10 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["DecoderThreads"]
+__all__ = ["JPEG2000_THREADS", "JPEG_THREADS", "DecoderThreads"]
 
-MOST_THREADS = 3
+JPEG_THREADS = 3
 """Of nvJPEG, 512 tiles a call, 1, 2, 3 and 4 have 63, 99, 115 and 130 thousand tiles a second."""
+
+JPEG2000_THREADS = 1
+"""Calls of nvJPEG2000 share their parts out to threads of its own: three at a time are slower."""
 
 
 class Closable(Protocol):
@@ -34,14 +37,16 @@ class DecoderThreads:
         The module.
     number
         Of the GPU.
+    most
+        How many there are at a time.
     """
 
-    def __init__(self, cupy: Any, number: int) -> None:
+    def __init__(self, cupy: Any, number: int, most: int) -> None:
         self._cupy = cupy
         self._local = threading.local()
         self._decoders: list[Closable] = []
         self._pool = ThreadPoolExecutor(
-            MOST_THREADS,
+            most,
             thread_name_prefix=f"regionio cuda:{number} decode",
             initializer=lambda: cupy.cuda.Device(number).use(),
         )

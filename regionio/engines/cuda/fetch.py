@@ -47,7 +47,7 @@ def shares(nbytes: NDArray[np.int64], threads: int) -> list[slice]:
 
 
 def read_to_places(
-    storage: Storage, placed: NDArray[np.int64], buffer: NDArray[np.uint8]
+    storage: Storage, placed: NDArray[np.int64], buffer: NDArray[np.uint8], threads: int = 1
 ) -> FetchCount:
     """Read tiles, neighbours together, each to its place.
 
@@ -60,6 +60,8 @@ def read_to_places(
         offset.
     buffer
         The memory.
+    threads
+        Most that read files, the caller's included.
 
     Returns
     -------
@@ -76,7 +78,8 @@ def read_to_places(
     done = 0
     if file is not None and native is not None:
         packed = np.ascontiguousarray(placed)
-        done, count.requests, count.bytes_read = native.read_ranges(file.descriptor, packed, buffer)
+        arguments = file.descriptor, packed, buffer, threads
+        done, count.requests, count.bytes_read = native.read_ranges(*arguments)
         count.bytes_wanted = int(packed[:done, 1].sum())
     memory = buffer.data
     for offset, nbytes, place in placed[done:].tolist():

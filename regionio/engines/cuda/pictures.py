@@ -13,6 +13,7 @@ from regionio.codecs.cuda import Colors, GpuStreams
 from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuTiles
+from regionio.engines.cuda.decoder_threads import DecoderThreads
 from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, slot_views
 from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process
 from regionio.engines.cuda.slots import Slots
@@ -43,14 +44,22 @@ class StreamChunk(TileChunk):
         self.bytes = self.take_buffer(context, self.tiles.total)
         self.lease = context.slabs.take(self.tiles.slots.total)
         self.read(self.tiles.placed, self.bytes)
-        self.futures.append(context.decoders.run(self._decode, context, list(self.futures)))
+        threads = self.threads(context)
+        self.futures.append(threads.run(self._decode, context, threads, list(self.futures)))
 
-    def _decode(self, context: Context, reads: list[Future[FetchCount]]) -> FetchCount:
+    @staticmethod
+    def threads(context: Context) -> DecoderThreads:
+        """Return the threads that drive the decoder."""
+        raise NotImplementedError  # each kind has its own
+
+    def _decode(
+        self, context: Context, threads: DecoderThreads, reads: list[Future[FetchCount]]
+    ) -> FetchCount:
         """Decode tiles once they are read."""
         wait(reads)
         if any(read.exception() for read in reads):  # who collects the reads raises it
             return FetchCount()
-        stream = context.decoders.stream()
+        stream = threads.stream()
         if self.lease.slab.busy is not None:
             stream.wait_event(self.lease.slab.busy)
         found = self.tiles.sort(self.bytes)
@@ -94,10 +103,15 @@ class StreamChunk(TileChunk):
 class Jpeg2000Chunk(StreamChunk):
     """Tiles that nvJPEG2000 decodes."""
 
+    @staticmethod
+    def threads(context: Context) -> DecoderThreads:
+        return context.jpeg2000
+
     def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
-        decoder = context.decoders.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
+        threads = context.jpeg2000
+        decoder = threads.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
         views = slot_views(self.lease.slab, self.tiles.slots, context.idle_stream)
-        numbers, stream = found.by_colors[colors], context.decoders.stream()
+        numbers, stream = found.by_colors[colors], threads.stream()
         streams = [self.bytes[slice(*found.ranges[number].tolist())] for number in numbers]
         done = decoder.decode(streams, [views[number] for number in numbers], colors, stream)
         return [number for number, is_done in zip(numbers, done, strict=True) if not is_done]
@@ -123,12 +137,17 @@ class JpegChunk(StreamChunk):
         self._library = library
         self._process: Process = process
 
+    @staticmethod
+    def threads(context: Context) -> DecoderThreads:
+        return context.jpeg
+
     @property
     def kind(self) -> GatherKind:
         return replace(super().kind, used_bits=self.group.encoding.option("used_bits"))
 
     def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
-        decoder = context.decoders.decoder(JpegDecoder, lambda: JpegDecoder(self._library))
+        threads = context.jpeg
+        decoder = threads.decoder(JpegDecoder, lambda: JpegDecoder(self._library))
         slots, numbers = self.tiles.slots, found.by_colors[colors]
         begin, end = found.ranges[numbers].T
         streams = np.column_stack([begin + self.bytes.ctypes.data, end - begin])
@@ -137,9 +156,7 @@ class JpegChunk(StreamChunk):
         _, columns, samples = slots.shape
         row_bytes = columns * samples * slots.dtype.itemsize
         tables = streams.astype(np.uint64), places.astype(np.uint64)
-        is_done = decoder.decode(
-            self._process, colors, *tables, row_bytes, context.decoders.stream()
-        )
+        is_done = decoder.decode(self._process, colors, *tables, row_bytes, threads.stream())
         return [] if is_done else numbers
 
 

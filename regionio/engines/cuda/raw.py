@@ -73,6 +73,7 @@ class KvikioChunk(RawChunk):
             slab.busy.synchronize()  # KvikIO knows of no stream
         self._address = int(slab.memory.data.ptr)
         self._file.start(self._runs, slab.memory, self._reads)
+        self.prepare(context)  # while they are read
 
     def bring(self, context: Context) -> None:
         count = self._file.finish(self._runs, self._reads)

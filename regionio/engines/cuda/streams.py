@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from regionio._errors import ClosedError, DeviceError
 from regionio.engines.cuda.budget import HeldBudget
-from regionio.engines.cuda.decoder_threads import DecoderThreads
+from regionio.engines.cuda.decoder_threads import (
+    JPEG2000_THREADS,
+    JPEG_THREADS,
+    DecoderThreads,
+)
 from regionio.engines.cuda.device import opened_device
 from regionio.engines.cuda.memory import PinnedBuffer, Retired
 from regionio.engines.cuda.slabs import SlabPool
@@ -52,7 +56,7 @@ class Context:
         By which tiles are inflated, and copied.
     idle_stream
         On which nothing is ever done.
-    decoders
+    jpeg, jpeg2000
         The threads that drive decoders.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
@@ -69,7 +73,8 @@ class Context:
             self.copy_stream = self.cupy.cuda.Stream(non_blocking=True)
             self.compose_stream = self.cupy.cuda.Stream(non_blocking=True)
         self.kernels: dict[Any, Any] = {}
-        self.decoders = DecoderThreads(self.cupy, number)
+        self.jpeg = DecoderThreads(self.cupy, number, JPEG_THREADS)
+        self.jpeg2000 = DecoderThreads(self.cupy, number, JPEG2000_THREADS)
         self._files: dict[FileIdentity, DeviceFile] = {}
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
@@ -101,7 +106,8 @@ class Context:
 
     def close(self) -> None:
         """Let go of decoders, which must not wait for the interpreter's end."""
-        self.decoders.close()
+        self.jpeg.close()
+        self.jpeg2000.close()
         self.kernels.clear()
         for file in self._files.values():
             file.close()

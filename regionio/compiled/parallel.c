@@ -1,0 +1,50 @@
+/* Threads for parts of a work. */
+#include "parallel.h"
+
+#ifdef _WIN32
+void in_parallel(DoPart do_part, void *work, Py_ssize_t parts, int threads) {
+    (void)threads;
+    for (Py_ssize_t part = 0; part < parts; part++) do_part(work, part);
+}
+
+void add_to(int64_t *sum, int64_t value) { *sum += value; }
+#else
+#include <pthread.h>
+#include <signal.h>
+
+#define MOST_THREADS 256
+
+typedef struct {
+    DoPart do_part;
+    void *work;
+    Py_ssize_t parts, next;
+} Shared;
+
+static void *take_parts(void *argument) {
+    Shared *shared = argument;
+    Py_ssize_t part;
+    while ((part = __atomic_fetch_add(&shared->next, 1, __ATOMIC_RELAXED)) < shared->parts)
+        shared->do_part(shared->work, part);
+    return NULL;
+}
+
+void in_parallel(DoPart do_part, void *work, Py_ssize_t parts, int threads) {
+    Shared shared = {do_part, work, parts, 0};
+    pthread_t helpers[MOST_THREADS];
+    sigset_t every, before;
+    int started = 0, wanted = threads < MOST_THREADS ? threads : MOST_THREADS;
+    if (wanted > parts) wanted = (int)parts;
+    if (wanted > 1) {
+        sigfillset(&every); /* signals are for Python's threads */
+        pthread_sigmask(SIG_SETMASK, &every, &before);
+        while (started < wanted - 1 &&
+               pthread_create(&helpers[started], NULL, take_parts, &shared) == 0)
+            started++;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    take_parts(&shared); /* this thread does what others don't, all if none could be started */
+    for (int i = 0; i < started; i++) pthread_join(helpers[i], NULL);
+}
+
+void add_to(int64_t *sum, int64_t value) { __atomic_fetch_add(sum, value, __ATOMIC_RELAXED); }
+#endif
