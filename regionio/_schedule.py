@@ -191,10 +191,10 @@ class Schedule:
         threads, most = max(1, self._num_workers), _task_tiles(window)
         if threads == 1 or not self._engine.has_own_threads(window):
             return Sharing(threads, 1, most)
-        if self._is_helped:  # by the only one that waits for it
+        if self._is_helped and len(window) <= threads * most:  # one call does it
             return Sharing(1, threads, threads * most)
-        inside = threads // TASKS_WITH_THREADS
-        return Sharing(threads // max(1, inside), max(1, inside), max(1, inside) * most)
+        inside = max(1, threads // TASKS_WITH_THREADS)
+        return Sharing(threads // inside, inside, inside * most)
 
     def _take(self) -> Window | None:
         if self._waiting is None or self._next >= len(self._waiting):
