@@ -264,7 +264,7 @@ static void decode_part(void *argument, Py_ssize_t part) {
 /* Return how many tiles a part has: few, for threads to end at one time, but neighbours together.
  * One thread reads all of them at once. */
 static Py_ssize_t part_step(Py_ssize_t count, int threads) {
-    Py_ssize_t step = count / (4 * (Py_ssize_t)threads);
+    Py_ssize_t step = count / (PARTS_A_THREAD * (Py_ssize_t)threads);
     if (threads <= 1) return count > 0 ? count : 1;
     if (step > MOST_PART_TILES) return MOST_PART_TILES;
     return step > 0 ? step : 1;

@@ -8,6 +8,9 @@
 #include <Python.h>
 #include <stdint.h>
 
+/* So many, or more, and all threads end at about one time. */
+#define PARTS_A_THREAD 8
+
 typedef void (*DoPart)(void *work, Py_ssize_t part);
 
 /* Do parts 0 to `parts` - 1 by at most so many threads, this one included; needs no lock of

@@ -141,7 +141,7 @@ PyObject *read_ranges(PyObject *module, PyObject *args) {
     work.ranges = ranges.buf;
     work.memory = memory.buf;
     work.count = ranges.len / (Py_ssize_t)sizeof(Placed);
-    Py_ssize_t parts = threads > 1 ? 2 * (Py_ssize_t)threads : 1;
+    Py_ssize_t parts = threads > 1 ? PARTS_A_THREAD * (Py_ssize_t)threads : 1;
     work.step = work.count > parts ? (work.count + parts - 1) / parts : 1;
     if (threads <= 1 && work.count) work.step = work.count;
     parts = (work.count + work.step - 1) / work.step;
