@@ -245,9 +245,17 @@ def fake_nvimgcodec() -> Any:
     module.ColorSpec = SimpleNamespace(SRGB="SRGB", GRAY="GRAY")
     module.SampleFormat = SimpleNamespace(I_RGB="I_RGB", P_Y="P_Y")
     module.DecodeParams = dict
-    module.CodeStream = lambda data: data
+    module.CodeStream = code_stream
     module.as_image = image_at
     return module
+
+
+def code_stream(data: np.ndarray) -> np.ndarray:
+    """Refuse what does not begin as a picture, as nvImageCodec does."""
+    if data[:4].tobytes() not in {b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0c"}:
+        msg = "the stream could not be parsed"
+        raise RuntimeError(msg)
+    return data
 
 
 class Read:

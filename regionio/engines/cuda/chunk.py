@@ -180,11 +180,10 @@ class TileChunk:
         """Note that a tile can't be had."""
         self.failed[member] = self.group.located(member, error)
 
-    def read(self, placed: NDArray[np.int64], buffer: NDArray[np.uint8]) -> None:
-        """Have ranges read by several threads; parameters as of `read_to_places`."""
+    def read(self, placed: NDArray[np.int64], buffer: NDArray[np.uint8]) -> FetchCount:
+        """Read ranges by several threads; parameters as of `read_to_places`."""
         threads = min(self.tasks.most, 1 + int(placed[:, 1].sum()) // SHARE_BYTES)
-        storage = self.group.storage
-        self.futures.append(self.lane.run(read_to_places, storage, placed, buffer, threads))
+        return read_to_places(self.group.storage, placed, buffer, threads)
 
     def upload(self, context: Context, buffer: NDArray[np.uint8]) -> int:
         """Copy a pinned buffer to the GPU; return the address."""

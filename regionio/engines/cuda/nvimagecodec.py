@@ -15,7 +15,7 @@ from regionio.codecs.cuda import Colors
 from regionio.engines.cuda.slabs import Slab
 from regionio.engines.cuda.slots import Slots
 
-__all__ = ["Jpeg2000Decoder", "nvimagecodec", "slot_views"]
+__all__ = ["Jpeg2000Decoder", "nvimagecodec", "parsed", "slot_views"]
 
 KINDS = ("GPU_ONLY", "HYBRID_CPU_GPU")
 """nvImageCodec's names for what decodes JPEG 2000. The CPU's is never used: what it falls back to
@@ -45,7 +45,6 @@ class Jpeg2000Decoder:
         codec = nvimagecodec()
         assert codec is not None
         backends = [codec.Backend(getattr(codec.BackendKind, kind)) for kind in KINDS]
-        self._codec = codec
         self._decoder = codec.Decoder(device_id=device, backends=backends)
         colors, formats = codec.ColorSpec, codec.SampleFormat
         asked = {
@@ -63,11 +62,11 @@ class Jpeg2000Decoder:
         }
 
     def decode(
-        self, streams: list[NDArray[np.uint8]], into: list[Any], colors: Colors, stream: Any
+        self, streams: list[Any], into: list[Any], colors: Colors, stream: Any
     ) -> list[bool]:
-        """Decode streams into pictures; return which of them were decoded."""
+        """Decode streams that were parsed into pictures; return which of them were decoded."""
         found = self._decoder.decode(
-            [self._codec.CodeStream(data) for data in streams],
+            streams,
             images=into,
             params=self._parameters[colors],
             cuda_stream=stream.ptr,
@@ -77,6 +76,15 @@ class Jpeg2000Decoder:
     def close(self) -> None:
         """Give back what the decoder holds."""
         self._decoder.__exit__(None, None, None)
+
+
+def parsed(stream: NDArray[np.uint8]) -> Any:
+    """Return a stream as nvImageCodec takes it, which keeps the memory; None: it is no picture."""
+    codec: Any = nvimagecodec()
+    try:
+        return codec.CodeStream(stream)
+    except RuntimeError:
+        return None
 
 
 def slot_views(slab: Slab, slots: Slots, idle_stream: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuTiles
 from regionio.engines.cuda.decoder_threads import DecoderThreads
-from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, slot_views
+from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, parsed, slot_views
 from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process
 from regionio.engines.cuda.slots import Slots
 from regionio.engines.cuda.stream_tiles import SortedStreams, StreamTiles
@@ -38,35 +38,43 @@ class StreamChunk(TileChunk):
     def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
         super().__init__(plan)
         self.tiles = StreamTiles(self, self.members_by_offset(), streams)
+        self._found = SortedStreams(np.zeros((0, 2), np.int64))
         self._left: list[int] = []
 
     def start(self, context: Context) -> None:
         self.bytes = self.take_buffer(context, self.tiles.total)
         self.lease = context.slabs.take(self.tiles.slots.total)
-        self.read(self.tiles.placed, self.bytes)
-        threads = self.threads(context)
-        self.futures.append(threads.run(self._decode, context, threads, list(self.futures)))
+        read, threads = self.lane.run(self._read), self.threads(context)
+        self.futures += read, threads.run(self._decode, context, threads, read)
 
     @staticmethod
     def threads(context: Context) -> DecoderThreads:
         """Return the threads that drive the decoder."""
         raise NotImplementedError  # each kind has its own
 
+    def _read(self) -> FetchCount:
+        """Read tiles, and see what is to be made of them."""
+        count = self.read(self.tiles.placed, self.bytes)
+        self._found = self.tiles.sort(self.bytes)
+        self.parse(self._found)
+        return count
+
+    def parse(self, found: SortedStreams) -> None:
+        """Have the decoder's library look at streams, if it may before it decodes them."""
+
     def _decode(
-        self, context: Context, threads: DecoderThreads, reads: list[Future[FetchCount]]
+        self, context: Context, threads: DecoderThreads, read: Future[FetchCount]
     ) -> FetchCount:
         """Decode tiles once they are read."""
-        wait(reads)
-        if any(read.exception() for read in reads):  # who collects the reads raises it
+        if read.exception() is not None:  # who collects what is read raises it
             return FetchCount()
         stream = threads.stream()
         if self.lease.slab.busy is not None:
             stream.wait_event(self.lease.slab.busy)
-        found = self.tiles.sort(self.bytes)
-        self._left += found.unsuited
+        self._left += self._found.unsuited
         try:
-            for colors in found.by_colors:
-                self._left += self.decode_alike(context, found, colors)
+            for colors in self._found.by_colors:
+                self._left += self.decode_alike(context, self._found, colors)
         finally:
             self.events.append(stream.record())
         return FetchCount()
@@ -101,20 +109,45 @@ class StreamChunk(TileChunk):
 
 
 class Jpeg2000Chunk(StreamChunk):
-    """Tiles that nvJPEG2000 decodes."""
+    """Tiles that nvJPEG2000 decodes.
+
+    Parameters
+    ----------
+    plan, streams
+        As of `StreamChunk`.
+    """
+
+    def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
+        super().__init__(plan, streams)
+        self._streams: dict[int, Any] = {}
 
     @staticmethod
     def threads(context: Context) -> DecoderThreads:
         return context.jpeg2000
 
+    def parse(self, found: SortedStreams) -> None:
+        for numbers in found.by_colors.values():
+            for number in numbers:
+                stream = parsed(self.bytes[slice(*found.ranges[number].tolist())])
+                if stream is not None:
+                    self._streams[number] = stream
+
+    def bring(self, context: Context) -> None:
+        self._streams.clear()  # a chunk may be kept for long
+        super().bring(context)
+
     def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
         threads = context.jpeg2000
         decoder = threads.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
         views = slot_views(self.lease.slab, self.tiles.slots, context.idle_stream)
-        numbers, stream = found.by_colors[colors], threads.stream()
-        streams = [self.bytes[slice(*found.ranges[number].tolist())] for number in numbers]
+        stream = threads.stream()
+        numbers = [number for number in found.by_colors[colors] if number in self._streams]
+        if not numbers:
+            return found.by_colors[colors]
+        streams = [self._streams[number] for number in numbers]
         done = decoder.decode(streams, [views[number] for number in numbers], colors, stream)
-        return [number for number, is_done in zip(numbers, done, strict=True) if not is_done]
+        decoded = {number for number, is_done in zip(numbers, done, strict=True) if is_done}
+        return [number for number in found.by_colors[colors] if number not in decoded]
 
 
 class JpegChunk(StreamChunk):

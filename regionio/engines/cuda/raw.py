@@ -28,7 +28,7 @@ class RawChunk(TileChunk):
         self._bytes = self.take_buffer(context, total)
         members = self.members_by_offset()
         placed = np.column_stack([self.ranges[members], self._place[members]])
-        self.read(placed, self._bytes)
+        self.futures.append(self.lane.run(self.read, placed, self._bytes))
 
     def bring(self, context: Context) -> None:
         self._address = self.upload(context, self._bytes)
