@@ -2,7 +2,7 @@
 
 Install first: pip install -e ".[bench]". Slides are generated into --folder (about 3 GB), and
 DICOM slides and volumes (about 6 GB more). Works whose name begins with cuda need a GPU, and are
-run only where they are named (about 5 GB of files).
+run only where they are named (about 5 GB of files), as is many-cores.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ COLORS = {
     "nvjpeg's engine": "#b8d98a",
     "libjpeg-turbo": "#888888",
     "kvikio": "#7400b8",
+    "kvikio, whole tiles": "#c08be0",
     "cucim cuda": "#3b7dd8",
     "cucim cpu + copy": "#9dc0ee",
     "regionio cpu + copy": "#444444",
@@ -75,6 +76,31 @@ def patch_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     return rows
 
 
+def many_core_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
+    """Return a few rows of batches of patches, for machines with many cores."""
+    dense, large = DENSE[0], LARGE.path(folder)
+    sparse = works.random_locations(LARGE.side, 4096)
+    grid = works.grid_locations(LARGE.side, 8192)
+    random = works.random_locations(dense.side, 2048)
+    return [
+        works.patches("random sparse", LARGE, large, sparse, workers, rounds, 0),
+        works.patches("grid", LARGE, large, grid, workers, rounds, 0),
+        *(
+            works.patches(
+                f"random, batch {batch}",
+                dense,
+                dense.path(folder),
+                random,
+                workers,
+                rounds,
+                0,
+                batch,
+            )
+            for batch in (256, 32, 8, 1)
+        ),
+    ]
+
+
 def single_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     """Return the rows of single regions and of opening."""
     path = DENSE[0].path(folder)
@@ -103,8 +129,10 @@ def training_rows(folder: Path, workers: int, rounds: int) -> list[Row]:
     ]
 
 
+MANY_CORES = "many-cores"
 WORKS = {
     "patches": patch_rows,
+    MANY_CORES: many_core_rows,
     "singles": single_rows,
     "levels": level_rows,
     "training": training_rows,
@@ -239,13 +267,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where slides are generated")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--works", nargs="+", choices=[*WORKS, *cuda.WORKS], default=list(WORKS))
+    parser.add_argument("--works", nargs="+", choices=[*WORKS, *cuda.WORKS])
     parser.add_argument("--results", type=Path, default=RESULTS, help="where a GPU's are written")
     parser.add_argument("--quick", action="store_true", help="have a GPU read less")
     parser.add_argument("--rows", nargs="+", default=(), help="a GPU's rows with this in the name")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for work in options.works:
+    for work in options.works or (work for work in WORKS if work != MANY_CORES):
         if work in cuda.WORKS:
             run_on_gpu(work, options)
             continue
