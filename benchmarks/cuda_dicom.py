@@ -36,7 +36,7 @@ CINE = "examples_ybr_color.dcm"
 SIZES = (2500, 2000), (4096, 3328)
 """Rows and columns of mammograms."""
 
-TIMES = {"j2k": 1, "htj2k": 4, "jpeg-lossless": 2}
+TIMES = {"jpeg-lossless": 2, "htj2k": 4, "j2k": 1}
 """Of each syntax, how many times as many frames: the sooner they are decoded, the more."""
 
 BATCH = 32

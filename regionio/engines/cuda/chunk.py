@@ -68,6 +68,8 @@ class TileChunk:
 
     Attributes
     ----------
+    threads_shared
+        By how many the threads that read are divided: others need the CPU meanwhile.
     failed
         Why tiles can't be had, by their number in the group.
     lease
@@ -75,6 +77,8 @@ class TileChunk:
     finished
         Whether they are.
     """
+
+    threads_shared = 1
 
     def __init__(self, plan: ChunkPlan) -> None:
         self.group = plan.group
@@ -142,7 +146,8 @@ class TileChunk:
         self.stats.tiles_decoded += len(self.group) - len(self.failed)
         self.events += [context.decode_stream.record(), context.copy_stream.record()]
         if self._buffer is not None:
-            self._buffer.busy = self.events
+            self._buffer.give_back(self.events)
+            self._buffer = None
         for event in self.events:
             context.compose_stream.wait_event(event)
         self.prepare(context)
@@ -159,6 +164,8 @@ class TileChunk:
             event.synchronize()
         for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
             stream.synchronize()
+        if self._buffer is not None:
+            self._buffer.give_back([])
         self._compose = self._launch = None
 
     def prepare(self, context: Context) -> None:
@@ -173,7 +180,7 @@ class TileChunk:
 
     def take_buffer(self, context: Context, nbytes: int) -> NDArray[np.uint8]:
         """Return pinned memory, this chunk's until its tiles are in the GPU's."""
-        self._buffer = context.pinned()
+        self._buffer = context.pinned(nbytes)
         return self._buffer.take(nbytes)
 
     def fail(self, member: int, error: Exception) -> None:
@@ -182,7 +189,8 @@ class TileChunk:
 
     def read(self, placed: NDArray[np.int64], buffer: NDArray[np.uint8]) -> FetchCount:
         """Read ranges by several threads; parameters as of `read_to_places`."""
-        threads = min(self.tasks.most, 1 + int(placed[:, 1].sum()) // SHARE_BYTES)
+        most = max(1, self.tasks.most // self.threads_shared)
+        threads = min(most, 1 + int(placed[:, 1].sum()) // SHARE_BYTES)
         return read_to_places(self.group.storage, placed, buffer, threads)
 
     def upload(self, context: Context, buffer: NDArray[np.uint8]) -> int:

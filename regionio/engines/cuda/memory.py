@@ -183,17 +183,23 @@ class PinnedBuffer:
 
     Attributes
     ----------
-    busy
-        Events after which it may be written again.
+    is_taken
+        Whether somebody has it.
     """
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
         self._memory = np.empty(0, np.uint8)
-        self.busy: list[Any] = []
+        self._busy: list[Any] = []
+        self.is_taken = False
+
+    def is_idle(self, nbytes: int) -> bool:
+        """Return whether it is large enough, and may be written at once."""
+        return len(self._memory) >= nbytes and all(event.done for event in self._busy)
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return ``uint8[nbytes]``."""
+        """Return ``uint8[nbytes]``, the caller's until `give_back`."""
+        self.is_taken = True
         if len(self._memory) < nbytes:
             self._memory = np.empty(0, np.uint8)  # let go of the old one first
             size = nbytes + nbytes // 4
@@ -204,8 +210,13 @@ class PinnedBuffer:
             self._memory = np.frombuffer(memory, np.uint8, size)
         return self._memory[:nbytes]
 
+    def give_back(self, events: list[Any]) -> None:
+        """Let others have it, who may write it after the events."""
+        self._busy = events
+        self.is_taken = False
+
     def wait(self) -> None:
         """Wait until nobody uses it any more."""
-        for event in self.busy:
+        for event in self._busy:
             event.synchronize()
-        self.busy = []
+        self._busy = []

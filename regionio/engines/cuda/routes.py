@@ -203,7 +203,7 @@ def gpu_decodes_jpeg_sooner(count: int, pixels: int, threads: int) -> bool:
     >>> gpu_decodes_jpeg_sooner(256, 256 * 256, 16), gpu_decodes_jpeg_sooner(16, 256 * 256, 16)
     (True, False)
     """
-    on_cpu = count * pixels / (1.6e8 * max(1, threads))
+    on_cpu = count * pixels / (2.8e8 * max(1, threads))
     padded = max(count, LEAST_BATCH)
     on_gpu = (2.5e-3 + 3.4e-8 * pixels) / 3 + padded * (6e-6 + 3.2e-11 * pixels)
     return on_gpu < on_cpu

@@ -85,12 +85,13 @@ class Context:
         self.held = HeldBudget(share)
         self.retired = Retired(self.compose_stream, share)
         self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
-        self._next = 0
 
-    def pinned(self) -> PinnedBuffer:
-        """Return the buffer whose last use is longest ago, once it is over."""
-        buffer = self._ring[self._next]
-        self._next = (self._next + 1) % len(self._ring)
+    def pinned(self, nbytes: int) -> PinnedBuffer:
+        """Return a buffer that no chunk has: a large one that is idle, or the one used longest ago."""
+        free = [buffer for buffer in self._ring if not buffer.is_taken]
+        buffer = next((one for one in free if one.is_idle(nbytes)), free[0])
+        self._ring.remove(buffer)
+        self._ring.append(buffer)
         buffer.wait()
         return buffer
 
