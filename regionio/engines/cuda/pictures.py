@@ -117,7 +117,7 @@ class Jpeg2000Chunk(StreamChunk):
         As of `StreamChunk`.
     """
 
-    threads_shared = 4  # nvJPEG2000 takes streams apart by the CPU
+    threads_shared = 2  # nvJPEG2000 takes streams apart by the CPU
 
     def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
         super().__init__(plan, streams)
