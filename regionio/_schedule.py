@@ -26,6 +26,11 @@ TASKS_WITH_THREADS = 2
 """Tasks at a time that have threads of their own: one prepares what is next while another decodes."""
 
 
+LONGER_CALLS = 4
+"""Times as much they take at once: between calls they wait for Python's lock, which others may hold
+for long."""
+
+
 class Sharing(NamedTuple):
     """How threads share tiles.
 
@@ -189,8 +194,9 @@ class Schedule:
     def _shared_out(self, window: Window) -> Sharing:
         """Return how threads share what waits."""
         threads, most = max(1, self._num_workers), _task_tiles(window)
-        if threads == 1 or not self._engine.has_own_threads(window):
+        if not self._engine.has_own_threads(window):
             return Sharing(threads, 1, most)
+        most *= LONGER_CALLS
         if self._is_helped and len(window) <= threads * most:  # one call does it
             return Sharing(1, threads, threads * most)
         inside = max(1, threads // TASKS_WITH_THREADS)
