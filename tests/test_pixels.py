@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from regionio._native import native_pixels
 from regionio._transform import GrayTransform, Rescale, Window
+from regionio.preprocess.crop import CropOptions, content_box
 from regionio.preprocess.kernels import FILTERS, Filter, resized, taps_of
 from regionio.values import transformed
 
@@ -49,6 +50,40 @@ def test_resizing(
             patch.setattr("regionio.preprocess.kernels.native_pixels", None)
             expected = resized(picture, size, kind)
         np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@needs_native
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 300)),
+    dtype=st.sampled_from(["uint8", "uint16"]),
+    maximum=st.booleans(),
+    share=st.sampled_from([0, 0.001, 0.02, 0.5]),
+)
+def test_content_is_found_as_numpy_finds_it(
+    seed: int, shape: tuple[int, int], dtype: str, share: float, *, maximum: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    for picture in (view for one in views(random, shape, dtype) for view in (one, one[::-1, ::-1])):
+        most = np.iinfo(dtype).max
+        picture[random.random(shape) >= share] = 0
+        picture[random.random(shape) < 0.3] = random.choice([0, most, 1, most - 1])
+        options = CropOptions(maximum, components=False)
+        found = content_box(picture, options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("regionio.preprocess.crop.native_pixels", None)
+            expected = content_box(picture, options)
+        assert found == expected
+
+
+@needs_native
+def test_content_of_other_pictures_is_refused() -> None:
+    assert native_pixels is not None
+    for wrong in (np.zeros(3, np.uint8), np.zeros((3, 3), np.float32), np.zeros((3, 3), ">u2")):
+        with pytest.raises(ValueError, match="uint8 or uint16"):
+            native_pixels.content_box(wrong, True)
+    for nothing in (np.zeros((0, 5), np.uint8), np.zeros((5, 0), np.uint16)):
+        assert native_pixels.content_box(nothing, True) is None
 
 
 @needs_native

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regionio.preprocess.arrays import on_host, round_half_up
+from regionio._native import native_pixels
+from regionio.preprocess.arrays import is_on_host, on_host, round_half_up
 from regionio.preprocess.kernels import resized
 
 __all__ = ["Box", "CropOptions", "common_box", "content_box", "union"]
@@ -22,6 +23,8 @@ THUMBNAIL = 512
 
 AT_ONCE = 32, 256
 """Rows, and columns, that are looked at together: what they take stays in the cache."""
+
+COMPILED = {np.dtype("uint8"), np.dtype("uint16")}
 
 DARKEST = 1
 """Of 255: what is no brighter is background there."""
@@ -147,6 +150,9 @@ def common_box(frames: Iterable[NDArray[Any]], options: CropOptions) -> Box | No
 
 def _is_all_in(pixels: NDArray[Any], box: Box, options: CropOptions) -> bool:
     """Return whether there is nothing but background around a box: it is quicker to tell."""
+    if _is_compiled_for(pixels):
+        found = _extent(pixels, maximum=options.maximum)
+        return found is None or union((found, box)) == box
     beside = pixels[box.top : box.bottom]
     around = pixels[: box.top], pixels[box.bottom :], beside[:, : box.left], beside[:, box.right :]
     return all(
@@ -187,6 +193,9 @@ def _has_content(pixels: NDArray[Any], axis: int, *, maximum: bool) -> NDArray[n
 
 def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
     """Return the box of what is content, looked for from each side."""
+    if native_pixels is not None and _is_compiled_for(pixels):
+        sides = native_pixels.content_box(pixels.reshape(pixels.shape[:2]), maximum)
+        return None if sides is None else Box.between(*sides)
     top = _empty_lines(pixels, 0, maximum=maximum)
     if top is None:
         return None
@@ -195,6 +204,12 @@ def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
     left = _empty_lines(rows, 1, maximum=maximum) or 0
     right = pixels.shape[1] - (_empty_lines(rows[:, left:][:, ::-1], 1, maximum=maximum) or 0)
     return Box.between(left, top, right, top + len(rows))
+
+
+def _is_compiled_for(pixels: NDArray[Any]) -> bool:
+    """Return whether compiled code finds the content of a picture."""
+    is_gray = pixels.ndim == 2 or pixels.shape[2] == 1
+    return native_pixels is not None and is_gray and is_on_host(pixels) and pixels.dtype in COMPILED
 
 
 def _empty_lines(pixels: NDArray[Any], axis: int, *, maximum: bool) -> int | None:
