@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,7 +100,7 @@ def write_manifest(
     Raises
     ------
     ValueError
-        `source` is no folder, or `target` ends in something else.
+        `source` is no folder or has no TIFF, or `target` ends in something else.
     """
     path = Path(target)
     if not Path(source).is_dir():
@@ -122,6 +122,10 @@ def write_manifest(
 def _filled(table: _Table, source: Path, workers: int) -> Iterator[Failure | int]:
     """Write rows of all files, a few thousand at a time."""
     files = find_tiffs(source)
+    if (first := next(files, None)) is None:
+        msg = f"there is no TIFF in {str(source)!r}"
+        raise ValueError(msg)
+    files = chain((first,), files)
     home = table.path.parent.resolve()
     with ThreadPoolExecutor(workers) as pool:
         while chunk := list(islice(files, ROWS)):

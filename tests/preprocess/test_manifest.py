@@ -208,6 +208,16 @@ def test_odd_entries_of_folders(folder: Path, tmp_path: Path) -> None:
     assert sum(one for one in found if isinstance(one, int)) == 4
 
 
+def test_a_folder_without_tiffs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").write_bytes(bytes(200))
+    kept = tmp_path / "manifest.csv"
+    kept.write_text("a table")
+    with pytest.raises(ValueError, match="there is no TIFF in"):
+        list(write_manifest(tmp_path, kept))
+    assert kept.read_text() == "a table"
+    assert len(list(tmp_path.iterdir())) == 2  # nothing is left beside it
+
+
 def test_names_that_look_like_nothing_stay(tmp_path: Path) -> None:
     folder = tmp_path / "f" / "NA" / "null"
     folder.mkdir(parents=True)
