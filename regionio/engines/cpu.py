@@ -83,14 +83,16 @@ class CpuEngine:
 
     def has_own_threads(self, window: Window) -> bool:
         """Return whether compiled code decodes a window's tiles, in threads of its own."""
-        kinds = np.unique(window.tiles[["view", "encoding"]])
-        return all(
-            self._sources[view].convert is None
-            and piece_decoder_for(
-                window.views[view].index.encodings[encoding], window.views[view].table.tile_shape
-            )
-            for view, encoding in kinds.tolist()
-        )
+        most = 1 + max(len(view.index.encodings) for view in window.views)
+        kinds = np.unique(window.tiles["view"] * most + window.tiles["encoding"]).tolist()
+        for number, encoding in (divmod(kind, most) for kind in kinds):
+            view = window.views[number]
+            known = view.index.encodings[encoding]
+            if self._sources[number].convert is not None:
+                return False
+            if piece_decoder_for(known, view.table.tile_shape) is None:
+                return False
+        return True
 
     def render(
         self, window: Window, canvas: Canvas, threads: int = 1
