@@ -59,7 +59,7 @@ class CudaWork:
     batch_size
         1 gives regions without a leading axis.
     num_workers
-        Most threads that fetch and decode.
+        Most threads that fetch, or decode by compiled code; as many more may decode one by one.
     out
         CuPy's array for a single region, or None.
     ahead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from regionio.engines import CpuEngine, ReadStats
 __all__ = ["Schedule"]
 
 TASK_BYTES = 8 * 1024 * 1024
-"""Decoded bytes of one thread's part of a task, at most: Python's part of it is small then, and others wait little."""
+"""Decoded bytes of one thread's part of a task, at most: Python's part of it is small then."""
 
 LARGEST_TASK_TILES = 64
 
@@ -39,7 +40,7 @@ class Sharing(NamedTuple):
     tasks
         Tasks at a time, at least 1.
     threads
-        Threads of each.
+        Most threads of each.
     most_tiles
         Most tiles of each.
     """
@@ -47,6 +48,12 @@ class Sharing(NamedTuple):
     tasks: int
     threads: int
     most_tiles: int
+
+
+class _Task:
+    """What a thread of the pool was asked to do; it may never have been asked."""
+
+    has_begun = is_withdrawn = False
 
 
 class Schedule:
@@ -91,6 +98,7 @@ class Schedule:
         self._is_helped = is_helped
         self._sharing = Sharing(1, 1, 1)
         self._tasks = 0
+        self._threads = 0
         self._open_pieces: dict[int, int] = {}
         self._errors: dict[int, Exception] = {}
         self._cancelled = False
@@ -100,7 +108,7 @@ class Schedule:
     def _renew(self) -> None:
         """In a forked child, give up what only the parent's threads would finish."""
         self._changed = threading.Condition()
-        self._waiting, self._tasks = None, 0
+        self._waiting, self._tasks, self._threads = None, 0, 0
         for batch in self._open_pieces:
             msg = "the loader was forked while it read; iterate over it anew in this process"
             self._errors.setdefault(batch, RuntimeError(msg))
@@ -115,11 +123,25 @@ class Schedule:
                 window = self._waiting[self._next :].joined(window, self._batch_size)
             self._waiting, self._next = window, 0
             self._sharing = self._shared_out(window)
-            wanted = min(self._sharing.tasks, len(window)) if self._num_workers else 0
-            start = max(0, wanted - self._is_helped - self._tasks)
-            self._tasks += start
-        for _ in range(start):
-            worker_pool.submit(self._work)
+        self._start_tasks()
+
+    def _start_tasks(self) -> None:
+        """Have threads of the pool work, as many as may and can."""
+        with self._changed:
+            wanted = self._sharing.tasks - self._is_helped if self._num_workers else 0
+            left = 0 if self._waiting is None else len(self._waiting) - self._next
+            free = self._num_workers - self._threads
+            count = max(0, min(wanted - self._tasks, left, free))
+            self._tasks += count
+        for number in range(count):
+            task = _Task()
+            try:
+                worker_pool.submit(partial(self._work, task))
+            except RuntimeError:  # there is no other thread to be had: who waits does the work
+                with self._changed:
+                    task.is_withdrawn = not task.has_begun
+                    self._tasks -= count - number - task.has_begun
+                return
 
     def finish(self, batch: int) -> None:
         """Wait until a batch is complete; raise what went wrong with it.
@@ -131,9 +153,8 @@ class Schedule:
         ClosedError
             The batch was cancelled.
         """
-        if self._num_workers == 0:
-            while batch in self._open_pieces and self._render_next():
-                pass
+        while batch in self._open_pieces and self._tasks == 0 and self._render_next():
+            pass
         with self._changed:
             while batch in self._open_pieces and not self._cancelled:
                 self._changed.wait()
@@ -158,8 +179,12 @@ class Schedule:
             self._open_pieces.clear()
             self._changed.notify_all()
 
-    def _work(self) -> None:
+    def _work(self, task: _Task) -> None:
         """Render until nothing waits: what a thread of the pool does."""
+        with self._changed:
+            if task.is_withdrawn:
+                return
+            task.has_begun = True
         while self._render_next(counted=True):
             pass
 
@@ -170,14 +195,18 @@ class Schedule:
         nothing: tiles that are added later find it gone and start another.
         """
         pieces: dict[int, int] = {}
+        threads = 0
         try:
             with self._changed:
-                part = self._take()
+                free = max(1, self._num_workers) - self._threads
+                part = self._take() if free > 0 or not counted else None
                 if part is None:
                     self._tasks -= counted
                     return False
+                threads = max(1, min(self._sharing.threads, free))
+                self._threads += threads
             pieces = _pieces_by_batch(part, self._batch_size)
-            failures, stats = self._engine.render(part, self._canvas, self._sharing.threads)
+            failures, stats = self._engine.render(part, self._canvas, threads)
             errors: dict[int, Exception] = {
                 region // self._batch_size: failure.error
                 for failure in failures
@@ -188,6 +217,9 @@ class Schedule:
             if not pieces:  # it is not known whose work is lost
                 pieces = dict(self._open_pieces)
             errors = dict.fromkeys(pieces, error)
+        with self._changed:
+            self._threads -= threads
+        self._start_tasks()
         self._done(pieces, errors, stats)
         return True
 
@@ -199,8 +231,9 @@ class Schedule:
         most *= LONGER_CALLS
         if self._is_helped and len(window) <= threads * most:  # one call does it
             return Sharing(1, threads, threads * most)
-        inside = max(1, threads // TASKS_WITH_THREADS)
-        return Sharing(threads // inside, inside, inside * most)
+        tasks = threads // max(1, threads // TASKS_WITH_THREADS)
+        each = -(-threads // tasks)  # one has what is left when the others have so many
+        return Sharing(tasks, each, each * most)
 
     def _take(self) -> Window | None:
         if self._waiting is None or self._next >= len(self._waiting):

@@ -155,6 +155,8 @@ def test_chunks_of_a_job_go_the_same_way(
     fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("regionio._cuda_job.CHUNK_TILES", 100)
+    sooner = "regionio.engines.cuda.routes.gpu_decodes_jpeg_sooner"
+    monkeypatch.setattr(sooner, lambda count, *_: count > 100)
     image = regionio.open(slide)  # 256 tiles: the last ones alone would be too few
     found = image.read_region(device="cuda", num_workers=2)
     np.testing.assert_array_equal(np.array(found.array), np.asarray(image.read_region()))

@@ -31,11 +31,13 @@ static void *take_parts(void *argument) {
 void in_parallel(DoPart do_part, void *work, Py_ssize_t parts, int threads) {
     Shared shared = {do_part, work, parts, 0};
     pthread_t helpers[MOST_THREADS];
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     sigset_t every, before;
     int started = 0, wanted = threads < MOST_THREADS ? threads : MOST_THREADS;
     if (wanted > parts) wanted = (int)parts;
     if (wanted > 1) {
-        sigfillset(&every); /* signals are for Python's threads */
+        sigfillset(&every); /* signals are for Python's threads, but what a thread itself causes */
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&every, own[i]);
         pthread_sigmask(SIG_SETMASK, &every, &before);
         while (started < wanted - 1 &&
                pthread_create(&helpers[started], NULL, take_parts, &shared) == 0)

@@ -24,6 +24,7 @@ from regionio.values import TileConversion
 
 __all__ = ["CpuEngine", "Failure", "Source"]
 
+NO_RANGES = np.zeros((0, 2), dtype=np.int64)
 LARGEST_SCRATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -92,7 +93,15 @@ class CpuEngine:
                 return False
             if piece_decoder_for(known, view.table.tile_shape) is None:
                 return False
-        return True
+        return len(window) > 0 and self._is_file(window)
+
+    def _is_file(self, window: Window) -> bool:
+        """Return whether compiled code reads what the first of a window's tiles is in."""
+        number, source = (int(window.tiles[name][0]) for name in ("view", "source"))
+        try:
+            return self._storages[number][source].ranges(NO_RANGES) is not None
+        except (RegionIOError, OSError):  # it is told when the tile is read
+            return False
 
     def render(
         self, window: Window, canvas: Canvas, threads: int = 1

@@ -209,7 +209,7 @@ class TileGroup:
         """Return what is wrong with the range of a tile's bytes."""
         nbytes, size = int(self.nbytes[member]), self._storage.identity.size
         end = int(self.offset[member]) + nbytes
-        if end > size:
+        if not 0 <= end - nbytes <= end <= size:
             return f"its bytes end at {end}, but the file has only {size}"
         return f"it takes {nbytes} bytes, and {self.tile_bytes} when it is decoded"
 

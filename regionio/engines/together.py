@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import wait
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from regionio._workers import worker_pool
 
@@ -32,10 +32,10 @@ def portions(things: Sequence[Part], threads: int) -> list[Sequence[Part]]:
 def do_together(
     work: Callable[[Part], Result], parts: Iterable[Part], threads: int
 ) -> list[Result]:
-    """Do all parts, whatever is raised by one.
+    """Do all parts; when one raises, no others are begun.
 
     The caller's thread does what no other has taken, so that threads of the pool may wait for
-    others of it.
+    others of it, and all if there is no other. Nobody works any more when it returns.
 
     Parameters
     ----------
@@ -56,23 +56,63 @@ def do_together(
     >>> sorted(do_together(abs, [1, -2, 3], threads=2))
     [1, 2, 3]
     """
-    waiting = deque(parts)
-    results: list[Result] = []
-
-    def take() -> None:
-        while waiting:
-            try:
-                part = waiting.popleft()
-            except IndexError:  # another thread was sooner
-                return
-            results.append(work(part))
-
-    helpers = [worker_pool.run(take) for _ in range(min(threads, len(waiting)) - 1)]
+    shared = _Shared(work, parts)
     try:
-        take()
+        for _ in range(min(threads, len(shared.waiting)) - 1):
+            try:
+                worker_pool.submit(shared.take)
+            except RuntimeError:  # there is no other thread to be had
+                break
+        shared.take()
     finally:
-        begun = [helper for helper in helpers if not helper.cancel()]
-        wait(begun)
-    for helper in begun:
-        helper.result()
-    return results
+        shared.end()
+    if shared.errors:
+        raise shared.errors[0]
+    return shared.results
+
+
+class _Shared(Generic[Part, Result]):
+    """Parts that wait, and who is at work."""
+
+    def __init__(self, work: Callable[[Part], Result], parts: Iterable[Part]) -> None:
+        self.waiting = deque(parts)
+        self.results: list[Result] = []
+        self.errors: list[BaseException] = []
+        self._work = work
+        self._changed = threading.Condition()
+        self._at_work = 0
+        self._has_ended = False
+
+    def take(self) -> None:
+        """Do parts as long as there are any."""
+        with self._changed:
+            if self._has_ended:
+                return
+            self._at_work += 1
+        try:
+            while self.waiting:
+                try:
+                    part = self.waiting.popleft()
+                except IndexError:  # another thread was sooner
+                    break
+                self.results.append(self._work(part))
+        except BaseException as error:  # noqa: BLE001  it is raised in the caller's thread
+            self.errors.append(error)
+            self.waiting.clear()
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Wait until nobody works any more, whatever interrupts; who comes later finds nothing."""
+        self._has_ended = True
+        while True:
+            try:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._at_work == 0)
+            except BaseException as error:  # noqa: BLE001  Ctrl-C, once more
+                self.errors.append(error)
+                self.waiting.clear()
+            else:
+                return

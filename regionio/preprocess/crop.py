@@ -209,7 +209,9 @@ def _extent(pixels: NDArray[Any], *, maximum: bool) -> Box | None:
 def _is_compiled_for(pixels: NDArray[Any]) -> bool:
     """Return whether compiled code finds the content of a picture."""
     is_gray = pixels.ndim == 2 or pixels.shape[2] == 1
-    return native_pixels is not None and is_gray and is_on_host(pixels) and pixels.dtype in COMPILED
+    if native_pixels is None or not is_gray or not is_on_host(pixels):
+        return False
+    return pixels.dtype in COMPILED and pixels.flags.aligned
 
 
 def _empty_lines(pixels: NDArray[Any], axis: int, *, maximum: bool) -> int | None:

@@ -6,7 +6,6 @@ whole item, and what its colours are. All others are left to `FrameJpegDecoder`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import DecodeError
 from regionio._index import Encoding
+from regionio._native import native
 from regionio.codecs._contract import PieceDecoder, Target
 from regionio.codecs.cpu.items import HEADER_BYTES, is_one_item
 from regionio.codecs.cpu.jpeg_facts import JpegFacts
@@ -55,7 +55,7 @@ class FramePieceDecoder:
         keep: NDArray[np.int64] | None = None,
         threads: int = 1,
     ) -> tuple[Sequence[int], int, int]:
-        heads, sizes = _heads(tiles)
+        heads, sizes = _heads(tiles, threads)
         ways = [self._way(head, size) for head, size in zip(heads, sizes, strict=True)]
         looked_at = sum(map(len, heads)) if isinstance(tiles, FileRanges) else 0
         decode = next((way for way in ways if way is not None), None)
@@ -84,13 +84,26 @@ class FramePieceDecoder:
         return self._by_itself if self._colors.left_to_libjpeg(facts) else self._as_is
 
 
-def _heads(tiles: list[memoryview] | FileRanges) -> tuple[list[memoryview], list[int]]:
+def _heads(
+    tiles: list[memoryview] | FileRanges, threads: int
+) -> tuple[list[memoryview], list[int]]:
     """Return the first bytes of each frame, and how many there are."""
-    if isinstance(tiles, FileRanges):
-        places, sizes = tiles.ranges.T.tolist()
-        heads = [os.pread(tiles.descriptor, HEAD_BYTES, place) for place in places]
-        return [memoryview(head) for head in heads], sizes
-    return [tile[:HEAD_BYTES] for tile in tiles], [len(tile) for tile in tiles]
+    if not isinstance(tiles, FileRanges):
+        return [tile[:HEAD_BYTES] for tile in tiles], [len(tile) for tile in tiles]
+    assert native is not None
+    count = len(tiles.ranges)
+    nbytes = np.minimum(tiles.ranges[:, 1], HEAD_BYTES)
+    place = HEAD_BYTES * np.arange(count)
+    buffer = np.zeros(HEAD_BYTES * count, dtype=np.uint8)
+    wanted = np.column_stack([tiles.ranges[:, 0], nbytes, place])
+    done, _, _ = native.read_ranges(tiles.descriptor, wanted, buffer, threads)
+    nbytes[done:] = 0  # who decodes them finds out why
+    heads = buffer.data
+    found = [
+        heads[start : start + size]
+        for start, size in zip(place.tolist(), nbytes.tolist(), strict=True)
+    ]
+    return found, tiles.ranges[:, 1].tolist()
 
 
 def _contents(

@@ -160,13 +160,15 @@ class TileChunk:
     def abandon(self, context: Context) -> None:
         """Wait until nothing is read or written for it any more, whatever came of it."""
         wait(self.futures)
-        for event in self.events:
-            event.synchronize()
-        for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
-            stream.synchronize()
-        if self._buffer is not None:
-            self._buffer.give_back([])
-        self._compose = self._launch = None
+        try:
+            for event in self.events:
+                event.synchronize()
+            for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
+                stream.synchronize()
+        finally:  # a GPU that is lost neither reads nor writes
+            if self._buffer is not None:
+                self._buffer.give_back([])
+            self._buffer = self._compose = self._launch = None
 
     def prepare(self, context: Context) -> None:
         """Prepare composing: as soon as it is known where tiles will be, and which have failed."""

@@ -44,7 +44,8 @@ class InflatedChunk(TileChunk):
         nbytes = self.ranges[members, 1]
         self._place, total = places_for(nbytes, (ALIGNMENT - before) % ALIGNMENT)
         self._bytes = self.take_buffer(context, total)
-        self.read(np.column_stack([self.ranges[members], self._place]), self._bytes)
+        placed = np.column_stack([self.ranges[members], self._place])
+        self.futures.append(self.lane.run(self.read, placed, self._bytes))
 
     def bring(self, context: Context) -> None:
         compressed = context.slabs.take(len(self._bytes))

@@ -45,7 +45,8 @@ class StreamChunk(TileChunk):
         self.bytes = self.take_buffer(context, self.tiles.total)
         self.lease = context.slabs.take(self.tiles.slots.total)
         read, threads = self.lane.run(self._read), self.threads(context)
-        self.futures += read, threads.run(self._decode, context, threads, read)
+        self.futures.append(read)
+        self.futures.append(threads.run(self._decode, context, threads, read))
 
     @staticmethod
     def threads(context: Context) -> DecoderThreads:
@@ -137,6 +138,10 @@ class Jpeg2000Chunk(StreamChunk):
     def bring(self, context: Context) -> None:
         self._streams.clear()  # a chunk may be kept for long
         super().bring(context)
+
+    def abandon(self, context: Context) -> None:
+        super().abandon(context)
+        self._streams.clear()
 
     def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
         threads = context.jpeg2000

@@ -84,8 +84,8 @@ class KvikioChunk(RawChunk):
         self.stats.bytes_cufile += count.bytes_cufile
 
     def abandon(self, context: Context) -> None:
-        super().abandon(context)
         self._file.settle(self._reads)
+        super().abandon(context)
 
 
 def is_for_kvikio(ranges: NDArray[np.int64]) -> bool:
