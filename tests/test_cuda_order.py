@@ -12,7 +12,9 @@ import pytest
 import regionio
 from regionio import CorruptFileError
 from regionio.engines.cuda import chunk, fetch
+from regionio.engines.cuda.memory import PinnedBuffer
 from tests.dicom_files import ROOT, noise, scene, shape_of, write
+from tests.fake_cuda import fake_gpu
 from tests.fake_nvjpeg import JpegLibrary
 from tests.kernels import COMPILER
 from tests.stream_order import CheckedCuda, Order, checked_gpu
@@ -154,3 +156,32 @@ def test_a_stream_that_is_not_current_has_to_wait(
         [(_, _, what, stream)] = cuda.order.races
         assert (what, stream) == ("another reads", other.name)
         assert array.shape == (2, 64, 64, 3)
+
+
+def test_a_buffer_is_not_given_back_while_it_is_read_into(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]
+) -> None:
+    events: list[str] = []
+    read, give_back = fetch.read_to_places, PinnedBuffer.give_back
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        found = read(*arguments, **options)
+        events.append("read")
+        return found
+
+    def noted(buffer: PinnedBuffer, after: list[Any]) -> None:
+        events.append("given back")
+        give_back(buffer, after)
+
+    def fails(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(chunk, "read_to_places", late)
+    monkeypatch.setattr(PinnedBuffer, "give_back", noted)
+    monkeypatch.setattr("regionio.engines.cuda.decoder_threads.DecoderThreads.run", fails)
+    monkeypatch.setattr("regionio.engines.cuda.routes.gpu_decodes_jpeg_sooner", lambda *_: True)
+    with fake_gpu(monkeypatch), pytest.raises(RuntimeError, match="new thread"):
+        regionio.open(files["jpeg"]).read_region((0, 0), (200, 200), device="cuda")
+    assert events == ["read", "given back"]

@@ -364,6 +364,9 @@ def test_nvcomp_decompresses_where_it_is_allowed_to(
     )  # fmt: skip
     fake_cuda.FakeNvcomp.tiles_decompressed = 0
     equal(path)
+    loader = regionio.open(path).read_region([(0, 0)], (400, 400), device="cuda")
+    assert len(list(loader)) == 1
+    assert loader.stats.bytes_read >= loader.stats.bytes_wanted > 0
     assert fake_cuda.FakeNvcomp.tiles_decompressed > 0
     with tifffile.TiffFile(path) as file:
         start, size = file.pages.first.dataoffsets[9], file.pages.first.databytecounts[9]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import tifffile
 
 import regionio
 from regionio._native import native
+from regionio._window import Window
 from regionio._workers import worker_pool
+from regionio.compose import Canvas
 from regionio.engines import CpuEngine
 from regionio.engines.cuda.fetch import places_for, read_to_places
 from regionio.engines.together import do_together
@@ -58,6 +62,65 @@ def test_what_a_part_raises_is_raised_when_nobody_works_any_more() -> None:
     with pytest.raises(KeyError, match="part 3"):
         do_together(work, range(20), 4)
     assert not at_work
+
+
+def test_an_error_ends_what_others_do() -> None:
+    begun = []
+
+    def work(part: int) -> None:
+        begun.append(part)
+        time.sleep(0.01)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        do_together(work, range(200), 3)
+    assert len(begun) < 20
+
+
+def test_without_other_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued: list[Callable[[], None]] = []
+
+    def fails(task: Callable[[], None]) -> None:
+        queued.append(task)  # as the pool does, before it finds that no thread can be started
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(worker_pool, "submit", fails)
+    assert sorted(do_together(abs, range(9), 4)) == list(range(9))
+    expected = tifffile.imread(SLIDE)
+    with regionio.open(SLIDE) as slide:
+        np.testing.assert_array_equal(slide.read_region(num_workers=4), expected)
+        for batch in slide.read_region([(9, 9)] * 50, (99, 99), batch_size=7, num_workers=4):
+            np.testing.assert_array_equal(batch[0], expected[9:108, 9:108])
+    for task in queued:
+        task()  # a thread comes after all: there is nothing for it to do
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3, 4, 5, 7, 16])
+def test_no_more_threads_than_workers(num_workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what compiled code decodes follows on what it does not, and the other way round."""
+    lock, now, peaks, render = threading.Lock(), [0], [0], CpuEngine.render
+    ways = itertools.cycle([False, True, True, False])
+
+    def noted(self: CpuEngine, window: Window, canvas: Canvas, threads: int = 1) -> object:
+        with lock:
+            now[0] += threads
+            peaks.append(now[0])
+        time.sleep(0.002)
+        try:
+            return render(self, window, canvas, threads)
+        finally:
+            with lock:
+                now[0] -= threads
+
+    monkeypatch.setattr(CpuEngine, "has_own_threads", lambda *_: next(ways))
+    monkeypatch.setattr(CpuEngine, "render", noted)
+    places = np.random.default_rng(0).integers(0, 1500, (200, 2))
+    with regionio.open(SLIDE) as slide:
+        loader = slide.read_region(places, (700, 700), batch_size=8, num_workers=num_workers)
+        assert len(list(loader)) == 25
+        assert max(peaks) == num_workers
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2, 3, 5, 16])
