@@ -57,7 +57,9 @@ class Claim:
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
-        self._done: threading.Event | None = None  # made by the first who waits
+        # held until it is done, and made by the first who waits; Ctrl-C can't leave it half-way, as
+        # it can an event, which is Python code
+        self._done: threading.Lock | None = None
         self._pixels: NDArray[Any] | None = None
 
     @property
@@ -68,19 +70,21 @@ class Claim:
     def expect(self) -> None:
         """Say that the caller is going to wait. Call it under the cache's lock."""
         if self._done is None:
-            self._done = threading.Event()
+            done = threading.Lock()
+            done.acquire()
+            self._done = done
 
     def settle(self, pixels: NDArray[Any] | None) -> None:
         """Hand the pixels to whoever waits; None if they could not be had."""
         if self._done is not None:
             self._pixels = pixels
-            self._done.set()
+            self._done.release()
 
     def wait(self) -> NDArray[Any] | None:
         """Return the pixels once they are there."""
         assert self._done is not None
-        self._done.wait()
-        return self._pixels
+        with self._done:
+            return self._pixels
 
 
 class TileCache:

@@ -92,7 +92,7 @@ class Schedule:
         self._canvas = canvas
         self._batch_size = batch_size
         self._num_workers = num_workers
-        self._changed = threading.Condition()
+        self._renew_lock()
         self._waiting: Window | None = None
         self._next = 0
         self._is_helped = is_helped
@@ -105,9 +105,15 @@ class Schedule:
         self.stats = ReadStats()
         renew_after_fork(self)
 
+    def _renew_lock(self) -> None:
+        # Ctrl-C may come between a condition's taking its lock and the body of "with", and leave it
+        # locked for ever; not so with the lock itself, which is no Python code
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+
     def _renew(self) -> None:
         """In a forked child, give up what only the parent's threads would finish."""
-        self._changed = threading.Condition()
+        self._renew_lock()
         self._waiting, self._tasks, self._threads = None, 0, 0
         for batch in self._open_pieces:
             msg = "the loader was forked while it read; iterate over it anew in this process"
@@ -117,7 +123,7 @@ class Schedule:
     def add(self, window: Window) -> None:
         """Take in the tiles of one or more further batches."""
         pieces = _pieces_by_batch(window, self._batch_size)
-        with self._changed:
+        with self._lock:
             self._open_pieces.update(pieces)
             if self._waiting is not None and self._next < len(self._waiting):
                 window = self._waiting[self._next :].joined(window, self._batch_size)
@@ -127,7 +133,7 @@ class Schedule:
 
     def _start_tasks(self) -> None:
         """Have threads of the pool work, as many as may and can."""
-        with self._changed:
+        with self._lock:
             wanted = self._sharing.tasks - self._is_helped if self._num_workers else 0
             left = 0 if self._waiting is None else len(self._waiting) - self._next
             free = self._num_workers - self._threads
@@ -138,7 +144,7 @@ class Schedule:
             try:
                 worker_pool.submit(partial(self._work, task))
             except RuntimeError:  # there is no other thread to be had: who waits does the work
-                with self._changed:
+                with self._lock:
                     task.is_withdrawn = not task.has_begun
                     self._tasks -= count - number - task.has_begun
                 return
@@ -155,7 +161,7 @@ class Schedule:
         """
         while batch in self._open_pieces and self._tasks == 0 and self._render_next():
             pass
-        with self._changed:
+        with self._lock:
             while batch in self._open_pieces and not self._cancelled:
                 self._changed.wait()
             error = self._errors.pop(batch, None)
@@ -173,7 +179,7 @@ class Schedule:
 
     def cancel(self) -> None:
         """Drop what waits. What is at work ends soon, and its results go nowhere."""
-        with self._changed:
+        with self._lock:
             self._cancelled = True
             self._waiting = None
             self._open_pieces.clear()
@@ -181,7 +187,7 @@ class Schedule:
 
     def _work(self, task: _Task) -> None:
         """Render until nothing waits: what a thread of the pool does."""
-        with self._changed:
+        with self._lock:
             if task.is_withdrawn:
                 return
             task.has_begun = True
@@ -197,7 +203,7 @@ class Schedule:
         pieces: dict[int, int] = {}
         threads = 0
         try:
-            with self._changed:
+            with self._lock:
                 free = max(1, self._num_workers) - self._threads
                 part = self._take() if free > 0 or not counted else None
                 if part is None:
@@ -217,7 +223,7 @@ class Schedule:
             if not pieces:  # it is not known whose work is lost
                 pieces = dict(self._open_pieces)
             errors = dict.fromkeys(pieces, error)
-        with self._changed:
+        with self._lock:
             self._threads -= threads
         self._start_tasks()
         self._done(pieces, errors, stats)
@@ -248,7 +254,7 @@ class Schedule:
 
     def _done(self, pieces: dict[int, int], errors: dict[int, Exception], stats: ReadStats) -> None:
         complete = []
-        with self._changed:
+        with self._lock:
             self.stats.add(stats)
             for batch, error in errors.items():
                 self._errors.setdefault(batch, error)
@@ -262,7 +268,7 @@ class Schedule:
             return
         for batch in complete:
             self._call_complete(batch)
-        with self._changed:
+        with self._lock:
             for batch in complete:
                 self._open_pieces.pop(batch, None)
             self._changed.notify_all()

@@ -79,13 +79,14 @@ class _Shared(Generic[Part, Result]):
         self.results: list[Result] = []
         self.errors: list[BaseException] = []
         self._work = work
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # taken by itself: Ctrl-C may leave a condition locked
+        self._changed = threading.Condition(self._lock)
         self._at_work = 0
         self._has_ended = False
 
     def take(self) -> None:
         """Do parts as long as there are any."""
-        with self._changed:
+        with self._lock:
             if self._has_ended:
                 return
             self._at_work += 1
@@ -100,7 +101,7 @@ class _Shared(Generic[Part, Result]):
             self.errors.append(error)
             self.waiting.clear()
         finally:
-            with self._changed:
+            with self._lock:
                 self._at_work -= 1
                 self._changed.notify_all()
 
@@ -109,7 +110,7 @@ class _Shared(Generic[Part, Result]):
         self._has_ended = True
         while True:
             try:
-                with self._changed:
+                with self._lock:
                     self._changed.wait_for(lambda: self._at_work == 0)
             except BaseException as error:  # noqa: BLE001  Ctrl-C, once more
                 self.errors.append(error)
