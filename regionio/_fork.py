@@ -10,6 +10,10 @@ import os
 from typing import Protocol
 from weakref import WeakSet
 
+# NumPy's `unique` imports it when it is first used: in a thread, a child that is forked meanwhile
+# would find the import's lock held for ever
+import numpy.ma  # noqa: F401
+
 __all__ = ["ForkAware", "renew_after_fork"]
 
 

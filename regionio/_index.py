@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._identity import FileIdentity
+from regionio._lazy import lazy_property
 from regionio._transform import Transform
 
 __all__ = ["Encoding", "ImageIndex", "Level", "Placement", "SceneInfo", "TileTable"]
@@ -126,7 +126,7 @@ class TileTable:
         """Number of tiles of one (t, c, z) plane."""
         return self.grid[3] * self.grid[4]
 
-    @cached_property
+    @lazy_property
     def complete(self) -> bool:
         """Whether every tile is present."""
         return bool((self.nbytes > 0).all())
@@ -264,7 +264,7 @@ class ImageIndex:
     searched: tuple[str, ...] = ()
     read_from: tuple[FileIdentity, ...] = ()
 
-    @cached_property
+    @lazy_property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the image's values, native byte order."""
         return np.dtype((self.transforms or self.encodings)[0].dtype)
@@ -274,19 +274,19 @@ class ImageIndex:
         """Channels that lie together in one tile."""
         return (self.transforms or self.encodings)[0].samples
 
-    @cached_property
+    @lazy_property
     def channels(self) -> int:
         """Number of channels: planes × samples a plane."""
         return self.levels[0].tiles.grid[1] * self.samples
 
-    @cached_property
+    @lazy_property
     def dims(self) -> str:
         """Axes that the image has, out of TZYXC in that order."""
         times, _, depth, _, _ = self.levels[0].tiles.grid
         has = {"T": times > 1, "Z": depth > 1, "C": self.channels > 1, "Y": True, "X": True}
         return "".join(axis for axis in "TZYXC" if has[axis])
 
-    @cached_property
+    @lazy_property
     def sizes(self) -> dict[str, int]:
         """Size along each of T, Z, Y, X and C at level 0, 1 included."""
         level = self.levels[0]
@@ -294,12 +294,12 @@ class ImageIndex:
         sizes = (times, depth, level.height, level.width, self.channels)
         return dict(zip("TZYXC", sizes, strict=True))
 
-    @cached_property
+    @lazy_property
     def shape(self) -> tuple[int, ...]:
         """Size along each of `dims` at level 0."""
         return tuple(self.sizes[axis] for axis in self.dims)
 
-    @cached_property
+    @lazy_property
     def over_time(self) -> ImageIndex:
         """The same image with its times along Z; it has to have one plane a time.
 
@@ -315,13 +315,13 @@ class ImageIndex:
             levels.append(replace(level, tiles=tiles))
         return replace(self, levels=tuple(levels))
 
-    @cached_property
+    @lazy_property
     def is_rgb8(self) -> bool:
         """Whether pixels are RGB of 8 bits, which colour management knows."""
         color = self.encodings[0].photometric in {"rgb", "ycbcr"} or bool(self.transforms)
         return color and self.samples == 3 and self.dtype == np.uint8
 
-    @cached_property
+    @lazy_property
     def files(self) -> tuple[str, ...]:
         """All files that the image and its associated images are read from, each once."""
         inner = (source for image in self.associated.values() for source in image.sources)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Self
 
 from regionio._errors import ClosedError
+from regionio._fork import renew_after_fork
 from regionio._locations import Feed, LocationSequence, LocationStream
 from regionio._opened import OpenedFile
 from regionio._reader import Reader
@@ -254,12 +255,18 @@ class Epoch:
         self._exhausted = False
         self._error: BaseException | None = None
         self._superseded = False
-        self._lock = threading.Lock()
+        self._renew()
         self._handed_out = 0
         self.delivered = skip
         self._to_skip = skip * options.batch_size
         self._finalizer = weakref.finalize(self, _end, self._work, file)
         self._finalizer.atexit = False
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        """In a forked child, forget that another thread was pulling locations."""
+        self._lock = threading.RLock()
+        self._is_pulling = False
 
     def __iter__(self) -> Epoch:
         return self
@@ -267,7 +274,14 @@ class Epoch:
     def __next__(self) -> Region:
         """Return the next batch; several threads may share an epoch, and each batch goes to one."""
         with self._lock:
-            batch = self._next_batch()
+            if self._is_pulling:
+                msg = "the loader's locations ask for its next batch, which waits for them"
+                raise RuntimeError(msg)
+            self._is_pulling = True
+            try:
+                batch = self._next_batch()
+            finally:
+                self._is_pulling = False
             self._handed_out += 1
         try:
             region = self._work.finish(batch)

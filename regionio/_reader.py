@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cache import cache
+from regionio._lazy import lazy_property
 from regionio._plan import plan_region, plan_regions
 from regionio._region import Region
 from regionio._schedule import Schedule
@@ -57,7 +57,7 @@ class RegionLayout:
         sizes = dict(zip("ZYXC", (*self.size, self.channels), strict=True))
         return tuple(sizes[axis] for axis in self.dims)
 
-    @cached_property
+    @lazy_property
     def without_channels(self) -> RegionLayout:
         """The layout of a region's mask."""
         return replace(self, dims=self.dims.replace("C", ""), channels=1)
@@ -68,7 +68,7 @@ class RegionLayout:
         ordered: NDArray[Any] = array.transpose(axes)[present]
         return ordered
 
-    @cached_property
+    @lazy_property
     def _order(self) -> tuple[tuple[int, ...], tuple[slice | None, ...]]:
         """Return the axes in the order of N, Z, Y, X, C, and an index that adds missing ones."""
         axes = [1 + self.dims.index(axis) for axis in "ZYXC" if axis in self.dims]

@@ -19,7 +19,7 @@ from regionio._region import Region
 from regionio._spacing import Resampling, level_and_factors, pair
 from regionio._window import View
 from regionio._work import read_region
-from regionio._workers import default_num_workers
+from regionio._workers import MOST_THREADS, default_num_workers
 from regionio.compose import ChannelMap
 from regionio.compose.gather import C_TYPES
 from regionio.engines.cpu import Source
@@ -113,6 +113,7 @@ def read_request(
     workers = (
         default_num_workers() if num_workers is None else _integer(num_workers, "num_workers", 0)
     )
+    workers = min(workers, MOST_THREADS)
     options = LoaderOptions(
         batch_size=batch_size,
         drop_last=bool(request.drop_last),

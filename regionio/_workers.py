@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from regionio._fork import renew_after_fork
 
-__all__ = ["WorkerPool", "dataloader_workers", "default_num_workers", "worker_pool"]
+__all__ = ["MOST_THREADS", "WorkerPool", "dataloader_workers", "default_num_workers", "worker_pool"]
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"

@@ -15,6 +15,8 @@ import tifffile
 
 import regionio
 
+SLIDE_WITH_TABLES = "tests/data/CMU-1-Small-Region.svs"
+
 PATIENCE_SECONDS = 5.0
 """A damaged file takes under a second on an idle machine; the test machine may be busy."""
 
@@ -277,3 +279,15 @@ def test_a_truncated_download_raises_where_it_is_cut(tmp_path: Path, wider_data:
         image.read_region((0, 0), (100, 100), image.level_count - 1)
         with pytest.raises(regionio.CorruptFileError, match="the file has only"):
             image.read_region()
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 40, 300])
+def test_jpeg_tables_that_are_cut_are_told(tmp_path: Path, cut_bytes: int) -> None:
+    data = bytearray(Path(SLIDE_WITH_TABLES).read_bytes())
+    with tifffile.TiffFile(SLIDE_WITH_TABLES) as file:
+        tag = file.pages.first.tags["JPEGTables"]
+        data[tag.offset + 4 : tag.offset + 8] = (tag.count - 2 - cut_bytes).to_bytes(4, "little")
+    path = tmp_path / "cut.svs"
+    path.write_bytes(data)
+    with pytest.raises(regionio.CorruptFileError, match=r"cut\.svs.*tables for JPEG are cut short"):
+        regionio.open(path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +248,51 @@ def test_the_range_after_the_end_of_a_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(regionio.CorruptFileError, match="bytes"):
         read_to_places(file, placed, np.zeros(450_000, np.uint8), 4)
     file.close()
+
+
+def test_locations_that_ask_for_batches_are_refused() -> None:
+    with regionio.open(SLIDE) as slide:
+        batches: list[Iterator[regionio.Region]] = []
+
+        def places() -> Iterator[tuple[int, int]]:
+            next(batches[0])
+            yield 0, 0
+
+        batches.append(iter(slide.read_region(places(), (9, 9), batch_size=2)))
+        with pytest.raises(RuntimeError, match="locations ask for its next batch"):
+            next(batches[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_may_use_what_another_thread_was_waiting_in() -> None:
+    pulling, goes_on = threading.Event(), threading.Event()
+
+    def places() -> Iterator[tuple[int, int]]:
+        pulling.set()
+        goes_on.wait(20)
+        yield 0, 0
+
+    with regionio.open(SLIDE) as slide:
+        batches = iter(slide.read_region(places(), (9, 9), batch_size=2))
+        thread = threading.Thread(target=lambda: next(batches))
+        thread.start()
+        assert pulling.wait(20)
+        child = os.fork()
+        if child == 0:  # no assert may leave this block
+            signal.alarm(10)
+            try:
+                next(batches)
+            except (RuntimeError, ValueError, StopIteration):
+                os._exit(0)
+            os._exit(1)
+        goes_on.set()
+        thread.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_any_number_of_workers() -> None:
+    with regionio.open(SLIDE) as slide:
+        expected = slide.read_region((0, 0), (300, 300), num_workers=0)
+        found = slide.read_region((0, 0), (300, 300), num_workers=2**40)
+        np.testing.assert_array_equal(found, expected)

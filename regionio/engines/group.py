@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError, DecodeError, RegionIOError
 from regionio._index import Encoding
+from regionio._lazy import lazy_property
 from regionio._opened import SourceStorages
 from regionio._window import Window, runs
 from regionio.codecs import box_decoder_for, decoder_for, piece_decoder_for
@@ -117,37 +117,37 @@ class TileGroup:
         """The file that holds them."""
         return self._storage
 
-    @cached_property
+    @lazy_property
     def tile(self) -> list[int]:
         """Numbers of the tiles in the level's table."""
         return _listed(self.window.tiles["tile"])
 
-    @cached_property
+    @lazy_property
     def rows(self) -> list[int]:
         """The same as `height`."""
         return _listed(self.height)
 
-    @cached_property
+    @lazy_property
     def columns(self) -> list[int]:
         """Columns of each tile that lie inside the image."""
         return _listed(self.window.tiles["columns"])
 
-    @cached_property
+    @lazy_property
     def first_row(self) -> list[int]:
         """The same as `begin`."""
         return _listed(self.begin)
 
-    @cached_property
+    @lazy_property
     def last_row(self) -> list[int]:
         """The row of each tile that follows the last one which its pieces need."""
         return _listed(self.window.tiles["last_row"])
 
-    @cached_property
+    @lazy_property
     def _pieces(self) -> list[PieceTuple]:
         pieces: list[PieceTuple] = self.window.pieces.tolist()
         return pieces
 
-    @cached_property
+    @lazy_property
     def _bounds(self) -> list[int]:
         return _listed(self.window.first_piece)
 
@@ -198,7 +198,7 @@ class TileGroup:
             return int(np.iinfo(np.int64).max)
         return LARGEST_GROWTH * self.tile_bytes + LARGEST_OVERHEAD
 
-    @cached_property
+    @lazy_property
     def _wrong(self) -> NDArray[np.int64]:
         """Numbers of the tiles whose bytes can't be read."""
         room = self._storage.identity.size - self.offset

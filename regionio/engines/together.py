@@ -81,16 +81,17 @@ class _Shared(Generic[Part, Result]):
         self._work = work
         self._lock = threading.Lock()  # taken by itself: Ctrl-C may leave a condition locked
         self._changed = threading.Condition(self._lock)
-        self._at_work = 0
+        self._at_work: set[int] = set()
         self._has_ended = False
 
     def take(self) -> None:
         """Do parts as long as there are any."""
-        with self._lock:
-            if self._has_ended:
-                return
-            self._at_work += 1
+        me = threading.get_ident()
         try:
+            with self._lock:
+                if self._has_ended:
+                    return
+                self._at_work.add(me)
             while self.waiting:
                 try:
                     part = self.waiting.popleft()
@@ -102,16 +103,17 @@ class _Shared(Generic[Part, Result]):
             self.waiting.clear()
         finally:
             with self._lock:
-                self._at_work -= 1
+                self._at_work.discard(me)
                 self._changed.notify_all()
 
     def end(self) -> None:
         """Wait until nobody works any more, whatever interrupts; who comes later finds nothing."""
         self._has_ended = True
+        me = {threading.get_ident()}  # Ctrl-C may have kept it from signing off
         while True:
             try:
                 with self._lock:
-                    self._changed.wait_for(lambda: self._at_work == 0)
+                    self._changed.wait_for(lambda: self._at_work <= me)
             except BaseException as error:  # noqa: BLE001  Ctrl-C, once more
                 self.errors.append(error)
                 self.waiting.clear()

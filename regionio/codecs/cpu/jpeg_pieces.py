@@ -68,6 +68,7 @@ class JpegPieceDecoder:
         if isinstance(tiles, FileRanges):
             source = tiles.descriptor, tiles.ranges
         if self._left > LEFT_BEFORE_GIVING_UP:
+            self._left -= 1  # of another file they may be usual
             return bytes(len(first) - 1), 0, 0
         kept = NOTHING_KEPT if keep is None else keep
         result: tuple[bytes, int, int] = native.decode_jpeg(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._lazy import lazy_property
 from regionio.formats.dicom.groups import PerFrameGroups
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 
@@ -102,7 +102,7 @@ class FrameGeometry:
         """Whether no two frames are said to be of different stacks or points in time."""
         return len(self.stacks) < 2 and len(self.moments) < 2
 
-    @cached_property
+    @lazy_property
     def is_distinct(self) -> bool:
         """Whether every frame has a position, and none that of another."""
         distance = self.distance

@@ -8,13 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regionio._errors import CorruptFileError
+from regionio._lazy import lazy_property
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 from regionio.formats.dicom.stream import ITEM, UNDEFINED, Element, ElementStream
 
@@ -175,7 +175,7 @@ class PerFrameGroups:
         msg = f"{self._header.path!r}: frame {frame + 1} has no {what}, unlike others"
         raise CorruptFileError(msg)
 
-    @cached_property
+    @lazy_property
     def _search(self) -> _Search:
         sequence = self._sequence
         end = self._end(sequence)

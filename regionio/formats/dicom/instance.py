@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from regionio._errors import CorruptFileError
+from regionio._lazy import lazy_property
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 
 __all__ = ["SHARED_GROUPS", "SLIDE_CLASS", "Instance"]
@@ -72,27 +72,27 @@ class Instance:
         """Name of the file, for messages."""
         return os.path.basename(self.path)
 
-    @cached_property
+    @lazy_property
     def series(self) -> str:
         """SeriesInstanceUID."""
         return self.text("SeriesInstanceUID")
 
-    @cached_property
+    @lazy_property
     def uid(self) -> str:
         """SOPInstanceUID, or the path where the file has none."""
         return self.text("SOPInstanceUID") or self.path
 
-    @cached_property
+    @lazy_property
     def size(self) -> tuple[int, int]:
         """(width, height) of a frame."""
         return self.header.number("Columns"), self.header.number("Rows")
 
-    @cached_property
+    @lazy_property
     def frames(self) -> int:
         """Number of frames."""
         return self.header.number("NumberOfFrames", 1)
 
-    @cached_property
+    @lazy_property
     def matrix(self) -> tuple[int, int]:
         """(width, height) of what the tiles make up, or of a frame."""
         if self.header.value("TotalPixelMatrixColumns") is None:
@@ -102,7 +102,7 @@ class Instance:
             self.header.number("TotalPixelMatrixRows"),
         )
 
-    @cached_property
+    @lazy_property
     def is_slide(self) -> bool:
         """Whether frames are tiles of a slide, or of what was found in one."""
         if self.text("SOPClassUID") == SLIDE_CLASS:
@@ -114,7 +114,7 @@ class Instance:
         """Whether it is a picture of a slide, tiled or not."""
         return self.text("SOPClassUID") == SLIDE_CLASS
 
-    @cached_property
+    @lazy_property
     def associated(self) -> str | None:
         """Name of the associated image that it is; None: it is a level."""
         kinds = self.texts("ImageType")
@@ -122,17 +122,17 @@ class Instance:
             return None
         return ASSOCIATED.get(kinds[2])
 
-    @cached_property
+    @lazy_property
     def pyramid(self) -> str:
         """What the levels of one pyramid have in common."""
         return self.text("PyramidUID") or self.text("FrameOfReferenceUID")
 
-    @cached_property
+    @lazy_property
     def concatenation(self) -> str:
         """ConcatenationUID, empty where the file is whole."""
         return self.text("ConcatenationUID")
 
-    @cached_property
+    @lazy_property
     def is_slice(self) -> bool:
         """Whether it is a single picture that may be a slice of a volume."""
         if self.frames > 1 or PER_FRAME_GROUPS in self.header.elements or self.concatenation:
@@ -141,7 +141,7 @@ class Instance:
             return True
         return self.text("Modality") not in PROJECTIONS
 
-    @cached_property
+    @lazy_property
     def number(self) -> float:
         """InstanceNumber; infinite where the file has none."""
         value = self.text("InstanceNumber")

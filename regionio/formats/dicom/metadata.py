@@ -12,10 +12,11 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from regionio._lazy import lazy_property
 from regionio.formats.dicom.confidential import is_phi
 from regionio.formats.dicom.header import Header
 from regionio.formats.dicom.mammography import is_mammogram, mammography_of
@@ -88,7 +89,7 @@ class FileMetadata(Mapping[str, Any]):
             self._found = metadata_of(header)
             self._header = None
 
-    @cached_property
+    @lazy_property
     def _found(self) -> dict[str, Any]:
         assert self._header is not None
         return metadata_of(self._header)

@@ -117,9 +117,26 @@ TIFF_PHOTOMETRICS = {
 }
 
 
+END_MARKER = 0xD9
+
+
 def _jpeg_prefix(page: TiffPage) -> bytes:
     header: bytes | None = getattr(page, "jpegheader", None)
-    return header or page.jpegtables or b""
+    if header:
+        return header
+    tables = page.jpegtables or b""
+    if _is_cut(tables):
+        msg = f"{_where(page)}: its tables for JPEG are cut short"
+        raise CorruptFileError(msg)
+    return tables
+
+
+def _is_cut(tables: bytes) -> bool:
+    """Return whether the last segment of tables goes on beyond them, into whatever follows."""
+    place = 2
+    while place + 4 <= len(tables) and tables[place] == 0xFF and tables[place + 1] != END_MARKER:
+        place += 2 + int.from_bytes(tables[place + 2 : place + 4], "big")
+    return place > max(2, len(tables))
 
 
 def _stored_colorspace(page: TiffPage, compression: str, photometric: str) -> str | None:
