@@ -249,7 +249,7 @@ class Epoch:
         self._feed = feed
         self._options = options
         self._together, self._window = _window_sizes(reader, options)
-        self._first = 1  # threads begin with one batch while others are planned
+        self._first = self._together if reader.device is None else 1  # a GPU has it soon
         self._work = begun(reader, options.batch_size, options.num_workers, ahead=self._window)
         self._ahead: list[Any] = []
         self._exhausted = False
