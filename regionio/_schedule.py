@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -48,12 +47,6 @@ class Sharing(NamedTuple):
     tasks: int
     threads: int
     most_tiles: int
-
-
-class _Task:
-    """What a thread of the pool was asked to do; it may never have been asked."""
-
-    has_begun = is_withdrawn = False
 
 
 class Schedule:
@@ -140,13 +133,11 @@ class Schedule:
             count = max(0, min(wanted - self._tasks, left, free))
             self._tasks += count
         for number in range(count):
-            task = _Task()
             try:
-                worker_pool.submit(partial(self._work, task))
+                worker_pool.submit(self._work)
             except RuntimeError:  # there is no other thread to be had: who waits does the work
                 with self._lock:
-                    task.is_withdrawn = not task.has_begun
-                    self._tasks -= count - number - task.has_begun
+                    self._tasks -= count - number
                 return
 
     def finish(self, batch: int) -> None:
@@ -185,12 +176,8 @@ class Schedule:
             self._open_pieces.clear()
             self._changed.notify_all()
 
-    def _work(self, task: _Task) -> None:
+    def _work(self) -> None:
         """Render until nothing waits: what a thread of the pool does."""
-        with self._lock:
-            if task.is_withdrawn:
-                return
-            task.has_begun = True
         while self._render_next(counted=True):
             pass
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar
 
 from regionio._fork import renew_after_fork
 
@@ -15,9 +15,6 @@ __all__ = ["MOST_THREADS", "WorkerPool", "dataloader_workers", "default_num_work
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"
-
-
-Result = TypeVar("Result")
 
 
 class WorkerPool:
@@ -32,12 +29,24 @@ class WorkerPool:
         self._executor = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="regionio")
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Run a task in one of the threads."""
-        self._executor.submit(task)
+        """Run a task in one of the threads.
 
-    def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Run a task in one of the threads, and tell what it returns or raises."""
-        return self._executor.submit(task, *arguments)
+        Raises
+        ------
+        RuntimeError
+            No thread can be started; the task is not run then, not even later.
+        """
+        claim = threading.Lock()  # the executor has queued a task before it fails
+
+        def claimed() -> None:
+            if claim.acquire(blocking=False):
+                task()
+
+        try:
+            self._executor.submit(claimed)
+        except RuntimeError:
+            if claim.acquire(blocking=False):
+                raise  # else a thread that was there already has it
 
 
 worker_pool = WorkerPool()

@@ -22,6 +22,7 @@ from regionio._workers import worker_pool
 from regionio.compose import Canvas
 from regionio.engines import CpuEngine
 from regionio.engines.cuda.fetch import places_for, read_to_places
+from regionio.engines.cuda.tasks import Tasks
 from regionio.engines.together import do_together
 from regionio.storage import LocalFile
 
@@ -44,7 +45,8 @@ def test_threads_of_the_pool_may_share_work_with_others_of_it() -> None:
     def outer(part: int) -> list[int]:
         return do_together(lambda inner: part + inner, range(5), 8)
 
-    futures = [worker_pool.run(outer, part) for part in range(400)]  # more than it has threads
+    tasks = Tasks(400)
+    futures = [tasks.run(outer, part) for part in range(400)]  # more than it has threads
     found = [sorted(future.result(timeout=60)) for future in futures]
     assert found == [[part + inner for inner in range(5)] for part in range(400)]
 
@@ -79,6 +81,22 @@ def test_an_error_ends_what_others_do() -> None:
     assert len(begun) < 20
 
 
+def test_a_task_that_no_thread_takes_is_not_run_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued: list[Callable[[], None]] = []
+    done: list[int] = []
+
+    def fails(task: Callable[[], None]) -> None:
+        queued.append(task)
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(worker_pool._executor, "submit", fails)
+    with pytest.raises(RuntimeError, match="new thread"):
+        worker_pool.submit(lambda: done.append(1))
+    queued[0]()
+    assert not done
+
+
 def test_without_other_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     queued: list[Callable[[], None]] = []
 
@@ -87,7 +105,7 @@ def test_without_other_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPat
         msg = "can't start new thread"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(worker_pool, "submit", fails)
+    monkeypatch.setattr(worker_pool._executor, "submit", fails)
     assert sorted(do_together(abs, range(9), 4)) == list(range(9))
     expected = tifffile.imread(SLIDE)
     with regionio.open(SLIDE) as slide:

@@ -3,6 +3,8 @@
  * Sums are taken tap by tap and without fused operations, so that every machine gives the same. */
 #include "resize.h"
 
+#include "picture.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,12 +19,6 @@
 #else
 #define WIDE
 #endif
-
-typedef struct {
-    const char *data;
-    Py_ssize_t rows, columns, row_stride, column_stride;
-    char kind; /* B, H or f, as of the module struct */
-} Picture;
 
 typedef struct {
     const int64_t *first;
@@ -137,15 +133,6 @@ static int has_axis(const Py_buffer *first, const Py_buffer *weight, Py_ssize_t 
     return 1;
 }
 
-static int has_picture(const Py_buffer *view, Picture *picture) {
-    if (view->ndim != 2 || view->format == NULL || view->format[1] != 0) return 0;
-    char kind = view->format[0];
-    if (kind != 'B' && kind != 'H' && kind != 'f') return 0;
-    *picture = (Picture){view->buf, view->shape[0], view->shape[1], view->strides[0],
-                         view->strides[1], kind};
-    return 1;
-}
-
 static Scratch scratch_of(Py_ssize_t columns, Py_ssize_t taps) {
     size_t row = (size_t)columns * sizeof(float);
     return (Scratch){malloc(row * (size_t)taps), malloc((size_t)taps * sizeof(Py_ssize_t)),
@@ -171,7 +158,7 @@ PyObject *resize(PyObject *module, PyObject *args) {
     int has_memory = 1;
     int fits = PyObject_GetBuffer(source, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT) == 0;
     if (fits) {
-        fits = has_picture(&view, &picture) &&
+        fits = has_picture(&view, "BHf", &picture) &&
                has_axis(&first_row, &row_weight, picture.rows, &down) &&
                has_axis(&first_column, &column_weight, picture.columns, &across) &&
                out.len == down.count * across.count * view.itemsize;

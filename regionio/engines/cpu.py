@@ -19,12 +19,11 @@ from regionio.compose import Canvas
 from regionio.engines.group import TileGroup, groups_of
 from regionio.engines.stats import ReadStats
 from regionio.engines.together import do_together, portions
-from regionio.storage import FetchCount
+from regionio.storage import NO_RANGES, FetchCount
 from regionio.values import TileConversion
 
 __all__ = ["CpuEngine", "Failure", "Source"]
 
-NO_RANGES = np.zeros((0, 2), dtype=np.int64)
 LARGEST_SCRATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -237,7 +236,7 @@ class _Run:
         count = FetchCount()
         if convert is None and group.piece_decoder is not None:
             members = self._decode_pieces(group, group.piece_decoder, members, offer, count)
-            self._note(count)
+            self.stats.add_fetched(count)
         if self._threads == 1:
             self._decode_each(group, members, convert, offer)
             return
@@ -267,12 +266,7 @@ class _Run:
                 self._fail(group, i, data)
             else:
                 self._decode_tile(group, i, data, convert, offer)
-        self._note(count)
-
-    def _note(self, count: FetchCount) -> None:
-        self.stats.bytes_wanted += count.bytes_wanted
-        self.stats.bytes_read += count.bytes_read
-        self.stats.requests += count.requests
+        self.stats.add_fetched(count)
 
     def _decode_tile(
         self,

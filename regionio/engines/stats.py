@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from regionio.storage import FetchCount
+
 __all__ = ["ReadStats"]
 
 
@@ -44,3 +46,9 @@ class ReadStats:
         """Add another reader's counts to these."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def add_fetched(self, count: FetchCount) -> None:
+        """Add what fetching cost."""
+        self.bytes_wanted += count.bytes_wanted
+        self.bytes_read += count.bytes_read
+        self.requests += count.requests

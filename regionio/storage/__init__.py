@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 
-from regionio.storage._contract import FetchCount, FileIdentity, FileRanges, Storage
+from regionio.storage._contract import (
+    NO_RANGES,
+    FetchCount,
+    FileIdentity,
+    FileRanges,
+    Storage,
+)
 from regionio.storage.folder import files_in, folder_identity
 from regionio.storage.local import LocalFile, local_identity
 
 __all__ = [
+    "NO_RANGES",
     "FetchCount",
     "FileIdentity",
     "FileRanges",

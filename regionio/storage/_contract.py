@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from regionio._identity import FileIdentity
 
-__all__ = ["FetchCount", "FileIdentity", "FileRanges", "Storage"]
+__all__ = ["NO_RANGES", "FetchCount", "FileIdentity", "FileRanges", "Storage"]
+
+NO_RANGES = np.zeros((0, 2), dtype=np.int64)
+"""What `Storage.ranges` is asked for by who wants to know whether compiled code reads the storage."""
 
 
 @dataclass(slots=True)

@@ -208,16 +208,10 @@ class TileChunk:
         every[members] = rows
         return every
 
-    def count(self, count: FetchCount) -> None:
-        """Count what was read."""
-        self.stats.bytes_wanted += count.bytes_wanted
-        self.stats.bytes_read += count.bytes_read
-        self.stats.requests += count.requests
-
     def _collect(self) -> None:
         """Wait for threads, and count what they have read."""
         for future in self.futures:
-            self.count(future.result())
+            self.stats.add_fetched(future.result())
         self.futures = []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._native import native
-from regionio.storage import FetchCount, Storage
+from regionio.storage import NO_RANGES, FetchCount, Storage
 
 __all__ = ["places_for", "read_to_places", "shares"]
 
@@ -74,7 +74,7 @@ def read_to_places(
         The file ended before a tile did.
     """
     count = FetchCount()
-    file = storage.ranges(np.zeros((0, 2), np.int64))
+    file = storage.ranges(NO_RANGES)
     done = 0
     if file is not None and native is not None:
         packed = np.ascontiguousarray(placed)

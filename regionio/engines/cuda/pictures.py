@@ -224,7 +224,7 @@ def decode_left(context: Context, chunk: TileChunk, slots: Slots, left: list[int
     wait(done)
     for number, future in zip(left, done, strict=True):
         try:
-            chunk.count(future.result())
+            chunk.stats.add_fetched(future.result())
         except Exception as error:  # noqa: BLE001  of this tile only
             chunk.fail(slots.members[number], error)
     for event in (context.decode_stream.record(), *chunk.events):  # they may write there still

@@ -55,7 +55,7 @@ from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
 from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
 from regionio.engines.cuda.streams import Context
 from regionio.engines.group import TileGroup
-from regionio.storage import FetchCount
+from regionio.storage import NO_RANGES, FetchCount
 from regionio.storage.kvikio import kvikio
 from regionio.values import TileConversion
 
@@ -120,7 +120,7 @@ def _is_for_kvikio(group: TileGroup) -> bool:
     """Return whether KvikIO is there, and reads a group's tiles sooner than `preadv` does."""
     if kvikio() is None or not is_for_kvikio(group.ranges()):
         return False
-    return group.storage.ranges(np.zeros((0, 2), np.int64)) is not None  # a file, and no memory
+    return group.storage.ranges(NO_RANGES) is not None  # a file, and no memory
 
 
 def _are_whole(group: TileGroup) -> bool:

@@ -17,7 +17,7 @@ from regionio.formats.dicom.encoding import frame_bits, word_bits
 from regionio.formats.dicom.header import EXTENDED_LENGTHS, EXTENDED_OFFSETS, Header
 from regionio.formats.dicom.stream import ITEM, SEQUENCE_END, UNDEFINED, Element
 from regionio.formats.dicom.syntaxes import is_encapsulated
-from regionio.storage import FetchCount
+from regionio.storage import NO_RANGES, FetchCount
 
 __all__ = ["FrameTable", "frame_table"]
 
@@ -216,10 +216,9 @@ def _walked_by_compiled_part(
     header: Header, place: int, limit: int
 ) -> tuple[NDArray[np.int64], int]:
     """Return where items begin up to the first thing that is none, and its place."""
-    no_ranges = np.zeros((0, 2), dtype=np.int64)
-    file = header.storage.ranges(no_ranges)
+    file = header.storage.ranges(NO_RANGES)
     if native is None or file is None or header.stream.order != "<":
-        return no_ranges[:, 0], place
+        return NO_RANGES[:, 0], place
     starts, place = native.walk_items(file.descriptor, place, limit)
     return np.frombuffer(starts, np.int64), place
 
