@@ -330,8 +330,8 @@ class Image:
         drop_last
             Leave out a last batch that is short.
         prefetch_factor
-            Batches that are read ahead; 0 is none. Small ones are read further ahead: until
-            they need 512 tiles, or take 16 MiB, a worker; 4,096 and 256 MiB at most, and on a GPU.
+            Batches read ahead, of at most 1 GiB (on a GPU an eighth of its memory); 0 is none. Small
+            ones go further: to 512 tiles or 16 MiB a worker, 4,096 and 256 MiB at most or on a GPU.
         shuffle, seed
             Read in a random order, a new one every epoch.
         device

@@ -14,13 +14,10 @@ from regionio._locations import Feed, LocationSequence, LocationStream
 from regionio._opened import OpenedFile
 from regionio._reader import Reader
 from regionio._region import Region
-from regionio._work import AnyWork, begun
+from regionio._work import AnyWork, begun, most_ahead_bytes
 from regionio.engines import ReadStats
 
 __all__ = ["Loader", "LoaderOptions"]
-
-WINDOW_BYTES = 2**30
-"""Batches that are read ahead take at most this much together, one batch excepted."""
 
 THREAD_TILES, MOST_TILES = 512, 4096
 """Small batches are planned together until they need so many tiles for each thread, and at most
@@ -370,6 +367,6 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
     together = int(min(most_tiles / (tiles * options.batch_size), most_bytes / batch_bytes))
     together = max(1, together)
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
-    affordable = max(1, WINDOW_BYTES // batch_bytes)
+    affordable = max(1, most_ahead_bytes(reader) // batch_bytes)
     window = min(window, affordable)
     return min(together, window), window

@@ -11,7 +11,10 @@ from regionio._reader import Reader, Work
 from regionio._region import Region
 from regionio.engines import ReadStats
 
-__all__ = ["AnyWork", "begun", "read_region"]
+__all__ = ["AnyWork", "begun", "most_ahead_bytes", "read_region"]
+
+AHEAD_BYTES = 2**30
+"""Of main memory, for batches that are read ahead."""
 
 
 class AnyWork(Protocol):
@@ -63,6 +66,15 @@ def begun(
     from regionio._cuda_work import CudaWork  # and with it what only a GPU needs
 
     return CudaWork(reader, batch_size, num_workers, out, ahead)
+
+
+def most_ahead_bytes(reader: Reader) -> int:
+    """Return how many bytes batches that are read ahead take at most together, one excepted."""
+    if reader.device is None:
+        return AHEAD_BYTES
+    from regionio.engines.cuda.streams import device_thread
+
+    return max(AHEAD_BYTES, device_thread(reader.device).context.ahead_bytes)
 
 
 def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, out: Any) -> Region:

@@ -29,12 +29,13 @@ GATHER_DRIVER = """
 extern "C" void run(const Piece *pieces, unsigned int count, const Channel *channels,
                     int64 row_stride, int64 pixel_stride, const void *scale, const void *offset) {
     gridDim = {count, 2};
-    blockDim = {32, 1};
+    blockDim = {32, 4};
     for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
         for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
-            for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
-                gather(pieces, channels, row_stride, pixel_stride, (const WORKING *)scale,
-                       (const WORKING *)offset);
+            for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
+                for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+                    gather(pieces, channels, row_stride, pixel_stride, (const WORKING *)scale,
+                           (const WORKING *)offset);
 }
 """
 

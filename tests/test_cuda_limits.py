@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,28 @@ def test_damage_is_told_at_its_batch_and_ends_the_loader(fake: Cupy, slide: Path
         with pytest.raises(StopIteration):
             next(loader)
     assert image.read_region((0, 0), (300, 100), device="cuda").shape == (100, 300, 3)
+
+
+@pytest.mark.parametrize(("share", "ahead"), [(2**20, 1), (2**33, 3)])
+def test_large_batches_are_read_ahead_as_far_as_memory_allows(
+    fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch, share: int, ahead: int
+) -> None:
+    monkeypatch.setattr("regionio._work.AHEAD_BYTES", 1)
+    monkeypatch.setattr("regionio._loader.MOST_BYTES", 1)  # none are small
+    fake.cuda.runtime.memGetInfo = lambda: (share, share)
+    pulled: list[int] = []
+    image = regionio.open(slide)
+
+    def locations() -> Iterator[tuple[int, int]]:
+        for place in range(8):
+            pulled.append(place)
+            yield place, place
+
+    for device, most in (("cpu", 1), ("cuda", ahead)):
+        pulled.clear()
+        with image.read_region(locations(), (300, 300), batch_size=1, device=device) as loader:
+            next(loader)
+            assert len(pulled) == most, device
 
 
 def test_no_more_tasks_at_a_time_than_asked_for() -> None:

@@ -142,6 +142,40 @@ def check(run: Any, kind: GatherKind, layout: str, *, planar: bool, planes: int)
     np.testing.assert_array_equal(regions, expected)
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_rows_that_are_moved_begin_and_end_anywhere(samples: int) -> None:
+    kind = GatherKind("uint8", "uint8")
+    run = compiled_gather(kind.source_text())
+    random = np.random.default_rng(5)
+    pieces = np.zeros(16 * 16, dtype=PIECE)
+    pieces["tile_x"], pieces["x"] = np.divmod(np.arange(256), 16)
+    pieces["width"], pieces["height"] = random.integers(1, 70, 256), random.integers(1, 5, 256)
+    pieces["region"] = np.arange(256)
+    tile = random_values("uint8", (5, 90, samples), random)
+    regions = np.zeros((256, 4, 90, samples), np.uint8)
+    expected = regions.copy()
+    strides = regions.strides
+    layout = BatchLayout(
+        np.array([regions.ctypes.data]), 0, 256, (strides[0], 0, strides[1], strides[2], 1)
+    )
+    table, of_plane = channel_table([ChannelMap(slice(0, None), slice(0, None))], samples, 1)
+    source = np.zeros(256, dtype=GATHER_PIECE)
+    source["source"] = tile.ctypes.data
+    for name, axis in (("row", 0), ("pixel", 1), ("channel", 2)):
+        source[f"{name}_stride"] = tile.strides[axis]
+    rows = piece_table(pieces, source, layout, of_plane)
+    pointer = ctypes.c_void_p
+    run(
+        pointer(rows.ctypes.data), len(rows), pointer(table.ctypes.data),
+        ctypes.c_longlong(strides[1]), ctypes.c_longlong(strides[2]), None, None,
+    )  # fmt: skip
+    for piece, place in zip(pieces, expected, strict=True):
+        _, _, _, y, x, tile_y, tile_x, height, width = piece.tolist()
+        part = tile[tile_y : tile_y + height, tile_x : tile_x + width]
+        place[y : y + height, x : x + width] = part
+    np.testing.assert_array_equal(regions, expected)
+
+
 def paste(
     expected: np.ndarray, piece: Any, pixels: np.ndarray, maps: list[ChannelMap], kind: GatherKind,
     tables: np.ndarray | None, table: int, scale: np.ndarray, offset: np.ndarray,

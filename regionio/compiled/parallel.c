@@ -14,6 +14,9 @@ void add_to(int64_t *sum, int64_t value) { *sum += value; }
 
 #define MOST_THREADS 256
 
+/* Enough for what parts do; the C library keeps small stacks for the next threads. */
+#define STACK_BYTES (512 * 1024)
+
 typedef struct {
     DoPart do_part;
     void *work;
@@ -28,6 +31,20 @@ static void *take_parts(void *argument) {
     return NULL;
 }
 
+static int start(pthread_t *helper, const pthread_attr_t *attributes, Shared *shared) {
+    if (attributes && pthread_create(helper, attributes, take_parts, shared) == 0) return 0;
+    return pthread_create(helper, NULL, take_parts, shared);
+}
+
+static int start_helpers(pthread_t *helpers, int count, Shared *shared) {
+    pthread_attr_t memory, *attributes = pthread_attr_init(&memory) ? NULL : &memory;
+    int started = 0;
+    if (attributes) pthread_attr_setstacksize(attributes, STACK_BYTES);
+    while (started < count && start(&helpers[started], attributes, shared) == 0) started++;
+    if (attributes) pthread_attr_destroy(attributes);
+    return started;
+}
+
 void in_parallel(DoPart do_part, void *work, Py_ssize_t parts, int threads) {
     Shared shared = {do_part, work, parts, 0};
     pthread_t helpers[MOST_THREADS];
@@ -39,9 +56,7 @@ void in_parallel(DoPart do_part, void *work, Py_ssize_t parts, int threads) {
         sigfillset(&every); /* signals are for Python's threads, but what a thread itself causes */
         for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&every, own[i]);
         pthread_sigmask(SIG_SETMASK, &every, &before);
-        while (started < wanted - 1 &&
-               pthread_create(&helpers[started], NULL, take_parts, &shared) == 0)
-            started++;
+        started = start_helpers(helpers, wanted - 1, &shared);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     take_parts(&shared); /* this thread does what others don't, all if none could be started */

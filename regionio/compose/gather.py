@@ -96,6 +96,15 @@ class GatherKind:
     table: str = "uint8"
     table_values: int = 0
 
+    @property
+    def _is_moved(self) -> bool:
+        """Whether a value's bytes stay as they are."""
+        itemsize = np.dtype(self.stored).itemsize
+        is_masked = 0 < self.used_bits < 8 * itemsize
+        is_swapped = self.swapped and itemsize > 1
+        changes = is_swapped or is_masked or self.scaled or self.table_values
+        return self.stored == self.target and not changes
+
     def source_text(self, half: str = "__half") -> str:
         """Return the kernel's source, with the definitions that it needs before it.
 
@@ -118,6 +127,7 @@ class GatherKind:
             "SCALED": int(self.scaled),
             "OPAQUE": int(stored.kind == "c"),
             "TABLED": self.table_values,
+            "MOVED": int(self._is_moved),
             "MULTIPLY": "__dmul_rn" if is_double else "__fmul_rn",
             "ADD": "__dadd_rn" if is_double else "__fadd_rn",
         }

@@ -18,9 +18,11 @@ from regionio.values import Conversion
 
 __all__ = ["Composer", "uploaded"]
 
-THREADS = 128
-BLOCKS_DOWN = 8
-"""Blocks that share the rows of a piece."""
+THREADS = 32, 4
+"""Of a block, along a row and down."""
+
+ROWS, BLOCKS = 32, 4096
+"""A block has so many rows of a piece, fewer where there would be less than so many blocks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +75,12 @@ class Composer:
         with context.compose_stream:
             given = uploaded(context, rows, table, scale, offset)
         kernel = self._kernel(context, kind)
-        grid = len(rows), min(BLOCKS_DOWN, int(pieces["height"].max()))
+        grid = len(rows), _blocks_down(len(rows), int(pieces["height"].max()))
         strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
 
         def launch() -> None:
             with context.compose_stream:
-                kernel(grid, (THREADS,), (*given[:2], *strides, *given[2:]))
+                kernel(grid, THREADS, (*given[:2], *strides, *given[2:]))
 
         return launch
 
@@ -98,6 +100,12 @@ class Composer:
             kernel = context.cupy.RawKernel(text, "gather", options=("--std=c++17",))
             context.kernels[kind] = kernel
         return context.kernels[kind]
+
+
+def _blocks_down(pieces: int, rows: int) -> int:
+    """Return how many blocks share the rows of a piece, of which the highest has so many."""
+    wanted = max(-(-rows // ROWS), -(-BLOCKS // pieces))
+    return min(wanted, -(-rows // THREADS[1]))
 
 
 def uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:

@@ -41,6 +41,9 @@ MOST_FILES = 64
 SHARES, LEAST_SHARE_BYTES, MOST_SHARE_BYTES = 64, 2**28, 2**30
 """Tiles of a chunk take at most this part of the GPU's memory; those that all loaders keep, another."""
 
+AHEAD_SHARES = 8
+"""Batches that a loader reads ahead may take this part of it."""
+
 
 class Context:
     """What belongs to a GPU and to the thread that drives it.
@@ -62,6 +65,8 @@ class Context:
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
         A part of the GPU's memory that readers may take without asking.
+    ahead_bytes
+        What batches that a loader reads ahead may take of it together.
     """
 
     def __init__(self, number: int) -> None:
@@ -79,7 +84,7 @@ class Context:
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
         share = min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
-        self.share_bytes = share
+        self.share_bytes, self.ahead_bytes = share, int(total) // AHEAD_SHARES
         streams = self.decode_stream, self.copy_stream
         self.slabs = SlabPool(self.cupy, streams, most_idle=3 * share)
         self.held = HeldBudget(share)
