@@ -100,6 +100,11 @@ class TileChunk:
         self.ranges[list(self.failed), 1] = 0  # they are not read
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its tiles in the GPU's memory."""
+        return len(self.group) * self.group.tile_bytes
+
+    @property
     def kind(self) -> GatherKind:
         """How samples lie in the GPU's memory; the target is still open."""
         return self.with_tables(GatherKind(str(self.group.dtype), str(self.group.dtype)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from regionio.codecs.cuda import Colors, GpuStreams
 from regionio.compose.gather import GatherKind
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.decoded import CpuTiles
-from regionio.engines.cuda.decoder_threads import DecoderThreads
 from regionio.engines.cuda.nvimagecodec import Jpeg2000Decoder, parsed, slot_views
 from regionio.engines.cuda.nvjpeg import JpegDecoder, NvJpeg, Process
 from regionio.engines.cuda.slots import Slots
@@ -33,75 +33,51 @@ class StreamChunk(TileChunk):
         As of `TileChunk`.
     streams
         Tells which tiles it may be given.
+
+    Attributes
+    ----------
+    found
+        The streams, once they are read.
+    left
+        Numbers of those that the decoder has not decoded.
     """
 
     def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
         super().__init__(plan)
         self.tiles = StreamTiles(self, self.members_by_offset(), streams)
-        self._found = SortedStreams(np.zeros((0, 2), np.int64))
-        self._left: list[int] = []
+        self.found = SortedStreams(np.zeros((0, 2), np.int64))
+        self.left: list[int] = []
 
     def start(self, context: Context) -> None:
         self.bytes = self.take_buffer(context, self.tiles.total)
         self.lease = context.slabs.take(self.tiles.slots.total)
-        read, threads = self.lane.run(self._read), self.threads(context)
+        read = self.lane.run(self._read)
         self.futures.append(read)
-        self.futures.append(threads.run(self._decode, context, threads, read))
-
-    @staticmethod
-    def threads(context: Context) -> DecoderThreads:
-        """Return the threads that drive the decoder."""
-        raise NotImplementedError  # each kind has its own
+        self.futures.append(self.decoded(context, read))
 
     def _read(self) -> FetchCount:
         """Read tiles, and see what is to be made of them."""
         count = self.read(self.tiles.placed, self.bytes)
-        self._found = self.tiles.sort(self.bytes)
-        self.parse(self._found)
+        self.found = self.tiles.sort(self.bytes)
+        self.parse(self.found)
         return count
 
     def parse(self, found: SortedStreams) -> None:
         """Have the decoder's library look at streams, if it may before it decodes them."""
 
-    def _decode(
-        self, context: Context, threads: DecoderThreads, read: Future[FetchCount]
-    ) -> FetchCount:
-        """Decode tiles once they are read."""
-        if read.exception() is not None:  # who collects what is read raises it
-            return FetchCount()
-        stream = threads.stream()
+    def decoded(self, context: Context, read: Future[FetchCount]) -> Future[FetchCount]:
+        """Have tiles decoded once they are read; nothing happens where reading fails."""
+        raise NotImplementedError  # each kind has its own
+
+    def begin(self, stream: Any) -> None:
+        """Let a stream wait until slots may be written, and begin anew with what is left."""
         if self.lease.slab.busy is not None:
             stream.wait_event(self.lease.slab.busy)
-        self._left += self._found.unsuited
-        try:
-            for colors in self._found.by_colors:
-                self._left += self.decode_alike(context, self._found, colors)
-        finally:
-            self.events.append(stream.record())
-        return FetchCount()
-
-    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
-        """Decode tiles whose components become the same.
-
-        Parameters
-        ----------
-        context
-            Of the GPU.
-        found
-            All streams, in `bytes`.
-        colors
-            What becomes of components.
-
-        Returns
-        -------
-        list of int
-            Numbers of those that the decoder has not decoded.
-        """
-        raise NotImplementedError  # each kind has its own
+        self.left = list(self.found.unsuited)
 
     def bring(self, context: Context) -> None:
         del self.bytes  # a chunk may be kept for long
-        decode_left(context, self, self.tiles.slots, self._left)
+        decode_left(context, self, self.tiles.slots, self.left)
 
     def rows(self) -> NDArray[Any]:
         slots = self.tiles.slots
@@ -116,45 +92,73 @@ class Jpeg2000Chunk(StreamChunk):
     ----------
     plan, streams
         As of `StreamChunk`.
+
+    Attributes
+    ----------
+    parsed
+        Streams as nvImageCodec takes them, by their numbers.
     """
 
     threads_shared = 2  # nvJPEG2000 takes streams apart by the CPU
 
     def __init__(self, plan: ChunkPlan, streams: GpuStreams) -> None:
         super().__init__(plan, streams)
-        self._streams: dict[int, Any] = {}
-
-    @staticmethod
-    def threads(context: Context) -> DecoderThreads:
-        return context.jpeg2000
+        self.parsed: dict[int, Any] = {}
 
     def parse(self, found: SortedStreams) -> None:
         for numbers in found.by_colors.values():
             for number in numbers:
                 stream = parsed(self.bytes[slice(*found.ranges[number].tolist())])
                 if stream is not None:
-                    self._streams[number] = stream
+                    self.parsed[number] = stream
+
+    def decoded(self, context: Context, read: Future[FetchCount]) -> Future[FetchCount]:
+        decode = partial(decode_together, context)
+        return context.jpeg2000_calls.add(self, len(self.group), read, decode)
 
     def bring(self, context: Context) -> None:
-        self._streams.clear()  # a chunk may be kept for long
+        self.parsed.clear()  # a chunk may be kept for long
         super().bring(context)
 
     def abandon(self, context: Context) -> None:
         super().abandon(context)
-        self._streams.clear()
+        self.parsed.clear()
 
-    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
-        threads = context.jpeg2000
-        decoder = threads.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
-        views = slot_views(self.lease.slab, self.tiles.slots, context.idle_stream)
-        stream = threads.stream()
-        numbers = [number for number in found.by_colors[colors] if number in self._streams]
-        if not numbers:
-            return found.by_colors[colors]
-        streams = [self._streams[number] for number in numbers]
-        done = decoder.decode(streams, [views[number] for number in numbers], colors, stream)
-        decoded = {number for number, is_done in zip(numbers, done, strict=True) if is_done}
-        return [number for number in found.by_colors[colors] if number not in decoded]
+
+def decode_together(context: Context, chunks: list[Jpeg2000Chunk]) -> None:
+    """Decode chunks of JPEG 2000 by as few calls as there are kinds of colours.
+
+    Parameters
+    ----------
+    context
+        Of the GPU.
+    chunks
+        The chunks, which have been read.
+    """
+    threads = context.jpeg2000
+    decoder = threads.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
+    stream = threads.stream()
+    alike: dict[Colors, list[tuple[Jpeg2000Chunk, int, Any]]] = {}
+    for chunk in chunks:
+        chunk.begin(stream)
+        views = slot_views(chunk.lease.slab, chunk.tiles.slots, context.idle_stream)
+        for colors, numbers in chunk.found.by_colors.items():
+            chunk.left += [number for number in numbers if number not in chunk.parsed]
+            there = [number for number in numbers if number in chunk.parsed]
+            alike.setdefault(colors, []).extend((chunk, number, views[number]) for number in there)
+    try:
+        for colors, given in alike.items():
+            streams = [chunk.parsed[number] for chunk, number, _ in given]
+            if not streams:
+                continue
+            done = decoder.decode(streams, [view for _, _, view in given], colors, stream)
+            for (chunk, number, _), is_done in zip(given, done, strict=True):
+                if not is_done:
+                    chunk.left.append(number)
+    finally:
+        event = stream.record()
+        for chunk in chunks:
+            chunk.events.append(event)
 
 
 class JpegChunk(StreamChunk):
@@ -177,16 +181,29 @@ class JpegChunk(StreamChunk):
         self._library = library
         self._process: Process = process
 
-    @staticmethod
-    def threads(context: Context) -> DecoderThreads:
-        return context.jpeg
-
     @property
     def kind(self) -> GatherKind:
         return replace(super().kind, used_bits=self.group.encoding.option("used_bits"))
 
-    def decode_alike(self, context: Context, found: SortedStreams, colors: Colors) -> list[int]:
-        threads = context.jpeg
+    def decoded(self, context: Context, read: Future[FetchCount]) -> Future[FetchCount]:
+        return context.jpeg.run(self._decode, context, read)
+
+    def _decode(self, context: Context, read: Future[FetchCount]) -> FetchCount:
+        """Decode tiles once they are read."""
+        if read.exception() is not None:  # who collects what is read raises it
+            return FetchCount()
+        stream = context.jpeg.stream()
+        self.begin(stream)
+        try:
+            for colors in self.found.by_colors:
+                self.left += self._decode_alike(context, colors)
+        finally:
+            self.events.append(stream.record())
+        return FetchCount()
+
+    def _decode_alike(self, context: Context, colors: Colors) -> list[int]:
+        """Decode tiles whose components become the same; return those that were not decoded."""
+        threads, found = context.jpeg, self.found
         decoder = threads.decoder(JpegDecoder, lambda: JpegDecoder(self._library))
         slots, numbers = self.tiles.slots, found.by_colors[colors]
         begin, end = found.ranges[numbers].T

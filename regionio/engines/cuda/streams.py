@@ -22,6 +22,7 @@ from regionio.engines.cuda.decoder_threads import (
 )
 from regionio.engines.cuda.device import opened_device
 from regionio.engines.cuda.memory import PinnedBuffer, Retired
+from regionio.engines.cuda.shared_calls import SharedCalls
 from regionio.engines.cuda.slabs import SlabPool
 from regionio.storage import FileIdentity
 from regionio.storage.kvikio import DeviceFile
@@ -30,6 +31,9 @@ __all__ = ["Chunk", "Context", "DeviceThread", "Job", "device_thread"]
 
 CHUNKS_AHEAD = 3
 """Chunks that threads are at work for at a time, the one that is waited for included."""
+
+MOST_CHUNKS, SMALL_SHARES = 16, 4
+"""So many if they are small: if their tiles take no more than this part of `share_bytes` together."""
 
 RING = CHUNKS_AHEAD + 1
 
@@ -61,6 +65,8 @@ class Context:
         On which nothing is ever done.
     jpeg, jpeg2000
         The threads that drive decoders.
+    jpeg2000_calls
+        What chunks of JPEG 2000 share.
     compose_stream
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
@@ -80,6 +86,7 @@ class Context:
         self.kernels: dict[Any, Any] = {}
         self.jpeg = DecoderThreads(self.cupy, number, JPEG_THREADS)
         self.jpeg2000 = DecoderThreads(self.cupy, number, JPEG2000_THREADS)
+        self.jpeg2000_calls: SharedCalls[Any] = SharedCalls(self.jpeg2000)
         self._files: dict[FileIdentity, DeviceFile] = {}
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
@@ -90,13 +97,15 @@ class Context:
         self.held = HeldBudget(share)
         self.retired = Retired(self.compose_stream, share)
         self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
+        self._small = [PinnedBuffer(self.cupy) for _ in range(MOST_CHUNKS - CHUNKS_AHEAD)]
 
     def pinned(self, nbytes: int) -> PinnedBuffer:
         """Return a buffer that no chunk has: a large one that is idle, or the one used longest ago."""
-        free = [buffer for buffer in self._ring if not buffer.is_taken]
+        free = [buffer for buffer in (*self._ring, *self._small) if not buffer.is_taken]
         buffer = next((one for one in free if one.is_idle(nbytes)), free[0])
-        self._ring.remove(buffer)
-        self._ring.append(buffer)
+        if buffer in self._ring:
+            self._ring.remove(buffer)
+            self._ring.append(buffer)
         buffer.wait()
         return buffer
 
@@ -121,10 +130,16 @@ class Context:
         self.slabs.close()
         self.retired.clear()
         self._ring.clear()
+        self._small.clear()
 
 
 class Chunk(Protocol):
     """A part of a job that fits into the buffers of a task."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tiles in the GPU's memory."""
+        ...
 
     def start(self, context: Context) -> None:
         """Have bytes fetched by other threads."""
@@ -258,7 +273,7 @@ class _Pipeline:
 
     def step(self) -> bool:
         """Start what can be started, finish one chunk; return False at the end."""
-        while self._ahead() < CHUNKS_AHEAD and self._start_next(wait=not self._started):
+        while self._has_room() and self._start_next(wait=not self._started):
             pass
         if not self._started:
             return not self._ended
@@ -284,12 +299,15 @@ class _Pipeline:
             self._wake.clear()
             if chunk.is_ready():
                 return
-            if self._ahead() >= CHUNKS_AHEAD or not self._start_next(wait=False):
+            if not self._has_room() or not self._start_next(wait=False):
                 self._wake.wait()
 
-    def _ahead(self) -> int:
-        """Return how many chunks have been started."""
-        return sum(chunk is not None for _, chunk in self._started)
+    def _has_room(self) -> bool:
+        """Return whether another chunk may be started."""
+        sizes = [chunk.nbytes for _, chunk in self._started if chunk is not None]
+        if len(sizes) < CHUNKS_AHEAD:
+            return True
+        return len(sizes) < MOST_CHUNKS and sum(sizes) * SMALL_SHARES < self._context.share_bytes
 
     def _start_next(self, *, wait: bool) -> bool:
         """Start one chunk; return False if there is none to start now."""

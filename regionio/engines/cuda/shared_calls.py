@@ -1,0 +1,122 @@
+"""Calls of a decoder that several chunks share: what waits when one ends goes into the next."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from regionio.engines.cuda.decoder_threads import DecoderThreads
+from regionio.storage import FetchCount
+
+__all__ = ["SharedCalls"]
+
+MOST_TILES = 16
+"""Chunks share a call as long as they have no more together: larger ones fill one by themselves."""
+
+
+Waiting = TypeVar("Waiting")
+
+
+class SharedCalls(Generic[Waiting]):
+    """Has small chunks decoded together: a picture alone takes a call as long as a few of them.
+
+    Parameters
+    ----------
+    threads
+        Which make the calls.
+    """
+
+    def __init__(self, threads: DecoderThreads) -> None:
+        self._threads = threads
+        self._waiting: deque[_Entry[Waiting]] = deque()
+
+    def add(
+        self,
+        chunk: Waiting,
+        tiles: int,
+        read: Future[FetchCount],
+        decode: Callable[[list[Waiting]], None],
+    ) -> Future[FetchCount]:
+        """Have a chunk decoded once it is read.
+
+        Parameters
+        ----------
+        chunk
+            The chunk.
+        tiles
+            How many it has.
+        read
+            Is done when its streams are in memory; if it failed, nothing is decoded.
+        decode
+            Decodes several chunks, again from the start if it has failed before; the same for all.
+
+        Returns
+        -------
+        Future
+            Is done when the chunk has been decoded.
+        """
+        entry = _Entry(chunk, tiles, decode)
+
+        def is_read(_: object) -> None:
+            if read.exception() is not None:  # who waits for what is read raises it
+                entry.done.set_result(FetchCount())
+                return
+            self._waiting.append(entry)
+            try:
+                self._threads.run(self._call)
+            except RuntimeError as error:  # the threads have ended, as the process does
+                entry.done.set_exception(error)
+
+        read.add_done_callback(is_read)
+        return entry.done
+
+    def _call(self) -> None:
+        """Decode what waits; there are as many calls of this as chunks, some find nothing."""
+        entries = self._taken()
+        if len(entries) > 1 and self._are_decoded(entries):
+            return
+        for entry in entries:  # what is wrong with one is not the others' fault
+            self._are_decoded([entry], is_last=True)
+
+    def _taken(self) -> list[_Entry[Waiting]]:
+        """Return the chunks of the next call, in the order in which they came."""
+        entries: list[_Entry[Waiting]] = []
+        tiles = 0
+        while self._waiting:
+            try:
+                entry = self._waiting.popleft()
+            except IndexError:  # another thread was sooner
+                break
+            tiles += entry.tiles
+            if entries and tiles > MOST_TILES:
+                self._waiting.appendleft(entry)
+                break
+            entries.append(entry)
+        return entries
+
+    @staticmethod
+    def _are_decoded(entries: list[_Entry[Waiting]], *, is_last: bool = False) -> bool:
+        """Decode chunks by one call; return whether that went well, or tell what did not."""
+        try:
+            entries[0].decode([entry.chunk for entry in entries])
+        except BaseException as error:  # noqa: BLE001  it is raised where the chunk is waited for
+            if is_last:
+                entries[0].done.set_exception(error)
+            return False
+        for entry in entries:
+            entry.done.set_result(FetchCount())
+        return True
+
+
+class _Entry(Generic[Waiting]):
+    """A chunk, and who waits for it."""
+
+    def __init__(
+        self, chunk: Waiting, tiles: int, decode: Callable[[list[Waiting]], None]
+    ) -> None:
+        self.chunk = chunk
+        self.tiles = tiles
+        self.decode = decode
+        self.done: Future[FetchCount] = Future()

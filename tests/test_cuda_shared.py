@@ -1,0 +1,136 @@
+"""Small chunks that share calls of a decoder: of many files that are read at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import regionio
+from regionio.engines.cuda.decoder_threads import DecoderThreads
+from regionio.engines.cuda.shared_calls import MOST_TILES, SharedCalls
+from regionio.engines.cuda.streams import device_thread
+from regionio.storage import FetchCount
+from tests.fake_cuda import Cupy, ImageDecoder
+from tests.kernels import COMPILER
+from tests.test_cuda_ways import JPEG_2000, frames
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+
+class Calls:
+    """Calls that a decoder gets; the first goes on when it is told to."""
+
+    def __init__(self, bad: str = "") -> None:
+        self.found: list[str] = []
+        self.begun, self.go = threading.Event(), threading.Event()
+        self._bad = bad
+
+    def __call__(self, chunks: list[str]) -> None:
+        self.found.append("".join(chunks))
+        self.begun.set()
+        assert self.go.wait(20)
+        if self._bad and self._bad in "".join(chunks):
+            raise MemoryError(self._bad)
+
+
+@pytest.fixture
+def threads() -> Iterator[DecoderThreads]:
+    threads = DecoderThreads(Cupy(), 0, 1)
+    yield threads
+    threads.close()
+
+
+def read(error: Exception | None = None) -> Future[FetchCount]:
+    """Return what a thread has read, or has not."""
+    future: Future[FetchCount] = Future()
+    if error is None:
+        future.set_result(FetchCount())
+    else:
+        future.set_exception(error)
+    return future
+
+
+def added(calls: Calls, threads: DecoderThreads, names: str, tiles: int = 1) -> list[Future[Any]]:
+    """Have chunks decoded that wait while the first, a, is."""
+    shared: SharedCalls[str] = SharedCalls(threads)
+    done = [shared.add("a", 1, read(), calls)]
+    assert calls.begun.wait(20)
+    done += [shared.add(name, tiles, read(), calls) for name in names]
+    calls.go.set()
+    return done
+
+
+def test_what_waits_shares_the_next_call(threads: DecoderThreads) -> None:
+    calls = Calls()
+    for done in added(calls, threads, "bcd"):
+        assert done.result(20) == FetchCount()
+    assert calls.found == ["a", "bcd"]
+
+
+def test_a_call_is_shared_by_few_tiles(threads: DecoderThreads) -> None:
+    calls = Calls()
+    for done in added(calls, threads, "bcdef", MOST_TILES // 2):
+        done.result(20)
+    assert calls.found == ["a", "bc", "de", "f"]
+    calls = Calls()
+    for done in added(calls, threads, "bc", 3 * MOST_TILES):
+        done.result(20)
+    assert calls.found == ["a", "b", "c"]
+
+
+def test_what_fails_is_told_to_its_owner_alone(threads: DecoderThreads) -> None:
+    calls = Calls(bad="c")
+    first, *others = added(calls, threads, "bcd")
+    assert first.result(20) == FetchCount()
+    assert [type(done.exception(20)) for done in others] == [type(None), MemoryError, type(None)]
+    assert calls.found == ["a", "bcd", "b", "c", "d"]
+
+
+def test_nothing_is_decoded_that_was_not_read(threads: DecoderThreads) -> None:
+    calls = Calls()
+    shared: SharedCalls[str] = SharedCalls(threads)
+    assert shared.add("a", 1, read(OSError("gone")), calls).result(20) == FetchCount()
+    threads.close()
+    late = shared.add("b", 1, read(), calls)  # the process ends: nobody waits for ever
+    assert isinstance(late.exception(20), RuntimeError)
+    assert not calls.found
+
+
+def test_many_files_at_once_share_calls(
+    fake: Cupy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syntax, encode = JPEG_2000["htj2k"]
+    paths = [
+        frames(tmp_path / f"{n}.dcm", syntax, (1, 90 + n, 100), encode, "uint16") for n in range(12)
+    ]
+    calls = device_thread(0).context.jpeg2000_calls
+    decode = ImageDecoder.decode
+    counts: list[int] = []
+
+    def counted(self: Any, sources: list[Any], *arguments: Any, **named: Any) -> list[Any]:
+        deadline = time.monotonic() + 20
+        while not counts and len(calls._waiting) < 8 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        counts.append(len(sources))
+        return decode(self, sources, *arguments, **named)
+
+    monkeypatch.setattr(ImageDecoder, "decode", counted)
+
+    def pixels(path: Path, device: str) -> np.ndarray:
+        with regionio.open(path) as image:
+            return np.array(image.read_region(device=device).array)
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda path: pixels(path, "cuda"), paths))
+    for path, each in zip(paths, found, strict=True):
+        np.testing.assert_array_equal(each, pixels(path, "cpu"))
+    assert sum(counts) == 12
+    assert counts[0] == 1
+    assert max(counts) >= 8
