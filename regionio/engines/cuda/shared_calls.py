@@ -113,9 +113,7 @@ class SharedCalls(Generic[Waiting]):
 class _Entry(Generic[Waiting]):
     """A chunk, and who waits for it."""
 
-    def __init__(
-        self, chunk: Waiting, tiles: int, decode: Callable[[list[Waiting]], None]
-    ) -> None:
+    def __init__(self, chunk: Waiting, tiles: int, decode: Callable[[list[Waiting]], None]) -> None:
         self.chunk = chunk
         self.tiles = tiles
         self.decode = decode
