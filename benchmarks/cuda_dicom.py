@@ -26,7 +26,7 @@ from benchmarks.cuda_measure import (
     whole_image,
 )
 from benchmarks.cuda_nvimgcodec import PLUGIN, BareDecoder, nvimgcodec
-from benchmarks.dicom_elements import compressed_frames, header, uid, write_frames
+from benchmarks.dicom_elements import compressed_frames, frame_ranges, header, uid, write_frames
 from benchmarks.dicom_volumes import DicomVolume, pictures, source_of_pixels
 from benchmarks.measure import UnableError, library
 
@@ -218,12 +218,22 @@ def frames_in_batches(volume: DicomVolume, home: Path, workers: int, rounds: int
         row.note_form("nvimgcodec", bare().form, bare().rates)
         return found
 
+    ranges = frame_ranges(path)
+
+    def read_and_decode() -> object:
+        return bare().decode_file(path, ranges, BATCH, workers)
+
     with batches("cuda") as loader:
         found = cupy().asnumpy(next(loader).array)
     np.testing.assert_array_equal(found, expected)
     same = pydicoms_pixels(path, expected[0])
     row.note(f"pixels are of {source_of_pixels()}, and equal what was compressed, {same}")
-    contestants = {"regionio": ours, "nvimgcodec": alone, "regionio cpu + copy": by_cpu}
+    contestants = {
+        "regionio": ours,
+        "nvimgcodec": alone,
+        "nvimgcodec, reading too": read_and_decode,
+        "regionio cpu + copy": by_cpu,
+    }
     return compare_on_gpu(row, contestants, rounds, path, int(1.1 * volume.nbytes))
 
 

@@ -268,8 +268,9 @@ def page(
         "",
         "Ratio: regionio's speed over the peer's, the median over rounds; in brackets the peer's "
         "rate, and the ratio that is aimed at. nvimgcodec is nvImageCodec alone: as many tiles or "
-        "frames as regionio decoded, bitstreams in memory already. cpu + copy: read by the CPU, "
-        "copied with cupy.asarray.",
+        "frames as regionio decoded, bitstreams in memory already. Reading too: by as many threads "
+        "into pinned memory, a batch while another is decoded, whose memory is used again. cpu + "
+        "copy: read by the CPU, copied with cupy.asarray.",
         "",
         "| work | data | regionio | ratio | tiles decoded | MB read |",
         "|---|---|---|---|---|---|",

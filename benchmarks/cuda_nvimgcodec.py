@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,7 @@ class BareDecoder:
         self._stream = cupy().cuda.Stream(non_blocking=True)
         self._prebuilt: list[Any] = []
         self._places: list[Any] = []
+        self._reading: list[np.ndarray] | None = None
         decoders.append(self)
 
     def close(self) -> None:
@@ -95,6 +98,43 @@ class BareDecoder:
             parts = np.split(pinned, np.cumsum(sizes)[:-1])
             self._prebuilt = [codec.CodeStream(part) for part in parts]
         return self._prebuilt
+
+    def decode_file(self, path: Path, ranges: np.ndarray, batch: int, threads: int) -> list[Any]:
+        """Decode pictures of a file, of which a batch is read while another is decoded.
+
+        Parameters
+        ----------
+        path
+            The file.
+        ranges
+            ``int64[n, 2]``, offset and bytes of each picture.
+        batch
+            Pictures a call.
+        threads
+            Which read.
+        """
+        groups = np.split(ranges, range(batch, len(ranges), batch))
+        size = max(int(group[:, 1].sum()) for group in groups)
+        if self._reading is None or len(self._reading[0]) < size:
+            memory = [cupy().cuda.alloc_pinned_memory(size) for _ in range(2)]
+            self._reading = [np.frombuffer(each, np.uint8, size) for each in memory]
+        found: list[Any] = []
+        with (
+            path.open("rb") as file,
+            ThreadPoolExecutor(threads) as pool,
+            ThreadPoolExecutor(1) as ahead,
+        ):
+            read = partial(_read_pictures, file.fileno(), pool)
+            parts = [ahead.submit(read, groups[0], self._reading[0])]
+            for number in range(len(groups)):
+                pictures = parts[number].result()
+                if number + 1 < len(groups):
+                    following = groups[number + 1], self._reading[(number + 1) % 2]
+                    parts.append(ahead.submit(read, *following))
+                streams = [nvimgcodec().CodeStream(picture) for picture in pictures]
+                found = self.decode_streams(streams, self._images(len(streams)))
+                self._stream.synchronize()  # before the memory is read into again
+        return found
 
     def _images(self, count: int) -> list[Any]:
         """Return so many pictures in the GPU's memory, which are used again."""
@@ -164,6 +204,15 @@ class BareDecoder:
         self.form, seconds = fastest({name: partial(form, count) for name, form in forms.items()})
         self.rates = {name: count / spent for name, spent in seconds.items()}
         return forms[self.form]
+
+
+def _read_pictures(
+    descriptor: int, pool: ThreadPoolExecutor, ranges: np.ndarray, memory: np.ndarray
+) -> list[np.ndarray]:
+    """Read pictures by several threads, one after the other into memory; return where each is."""
+    parts = np.split(memory[: int(ranges[:, 1].sum())], np.cumsum(ranges[:-1, 1]))
+    list(pool.map(os.preadv, repeat(descriptor), [[part] for part in parts], ranges[:, 0].tolist()))
+    return parts
 
 
 decoders: list[BareDecoder] = []

@@ -7,6 +7,7 @@ and A.4 (encapsulated pixels); PS3.3, C.7.6.3.1.8 (extended offset table).
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import IO, Literal
 import numpy as np
 import pydicom
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import generate_frames, parse_basic_offsets, parse_fragments
 
 Table = Literal["basic", "extended", "none"]
 
@@ -134,3 +135,17 @@ def compressed_frames(path: Path) -> list[bytes]:
         return list(generate_frames(whole.PixelData, number_of_frames=frames))
     size = len(whole.PixelData) // frames
     return [whole.PixelData[n * size : (n + 1) * size] for n in range(frames)]
+
+
+def frame_ranges(path: Path) -> np.ndarray:
+    """Return ``int64[n, 2]``, offset and bytes of each frame of a file with one item a frame."""
+    with path.open("rb") as file:
+        pydicom.dcmread(file, stop_before_pixels=True)
+        file.seek(12, os.SEEK_CUR)  # tag, value representation, undefined length
+        parse_basic_offsets(file)
+        _, items = parse_fragments(file)
+        ranges = []
+        for item_start in items:
+            file.seek(item_start + 4)
+            ranges.append((item_start + 8, struct.unpack("<I", file.read(4))[0]))
+    return np.array(ranges, dtype=np.int64)

@@ -31,6 +31,7 @@ COLORS = {
     "pydicom + pillow in processes": "#e39a93",
     "highdicom": "#8a8a8a",
     "nvimgcodec": "#76b900",
+    "nvimgcodec, reading too": "#4c7a00",
     "nvjpeg's engine": "#b8d98a",
     "libjpeg-turbo": "#888888",
     "kvikio": "#7400b8",
