@@ -67,8 +67,8 @@ HOOKS = (
     Hook(ENGINE + "chunk", "TileChunk.upload", "upload", "copy_stream"),
     Hook(ENGINE + "chunk", "read_to_places", "fetch"),
     Hook(ENGINE + "pictures", "StreamChunk.start", "prepare"),
-    Hook(ENGINE + "pictures", "StreamChunk._decode", "rest of the threads' work"),
-    Hook(ENGINE + "pictures", "wait", "wait for bytes"),
+    Hook(ENGINE + "pictures", "JpegChunk._decode", "rest of the threads' work, wait for bytes"),
+    Hook(ENGINE + "pictures", "decode_together", "rest of the threads' work"),
     Hook(ENGINE + "pictures", "decode_left", "decode what is left"),
     Hook(ENGINE + "stream_tiles", "StreamTiles.__init__", "prepare"),
     Hook(ENGINE + "stream_tiles", "StreamTiles.sort", "parse"),
@@ -82,7 +82,8 @@ HOOKS = (
     Hook(ENGINE + "raw", "RawChunk.start", "prepare"),
     Hook(ENGINE + "raw", "KvikioChunk.start", "start KvikIO"),
     Hook(ENGINE + "raw", "KvikioChunk.bring", "wait for KvikIO"),
-    Hook(ENGINE + "composer", "Composer.__call__", "compose", "compose_stream"),
+    Hook(ENGINE + "composer", "Composer.prepared", "prepare to compose"),
+    Hook(ENGINE + "composer", "_launch", "compose", "compose_stream"),
     Hook("nvidia.nvimgcodec", "CodeStream", "make CodeStreams"),
 )
 """Parts of the engine, by where they are now; what is not found is reported."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,8 @@ class Composer:
         kernel = self._kernel(context, kind)
         grid = len(rows), _blocks_down(len(rows), int(pieces["height"].max()))
         strides = [np.int64(stride) for stride in self.layout.strides[2:4]]
-
-        def launch() -> None:
-            with context.compose_stream:
-                kernel(grid, THREADS, (*given[:2], *strides, *given[2:]))
-
-        return launch
+        arguments = *given[:2], *strides, *given[2:]
+        return partial(_launch, context, kernel, grid, arguments)
 
     def _per_channel(self, values: NDArray[Any] | None, neutral: float) -> NDArray[Any]:
         working = self.conversion.working
@@ -100,6 +97,13 @@ class Composer:
             kernel = context.cupy.RawKernel(text, "gather", options=("--std=c++17",))
             context.kernels[kind] = kernel
         return context.kernels[kind]
+
+
+def _launch(
+    context: Context, kernel: Any, grid: tuple[int, int], arguments: tuple[Any, ...]
+) -> None:
+    with context.compose_stream:
+        kernel(grid, THREADS, arguments)
 
 
 def _blocks_down(pieces: int, rows: int) -> int:
