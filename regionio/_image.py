@@ -330,7 +330,7 @@ class Image:
         drop_last
             Leave out a last batch that is short.
         prefetch_factor
-            Batches read ahead, of at most 1 GiB (on a GPU an eighth of its memory); 0 is none. Small
+            Batches read ahead, as far as memory goes (1 GiB; on a GPU more); 0 is none. Small
             ones go further: to 512 tiles or 16 MiB a worker, 4,096 and 256 MiB at most or on a GPU.
         shuffle, seed
             Read in a random order, a new one every epoch.

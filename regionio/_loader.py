@@ -367,6 +367,6 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
     together = int(min(most_tiles / (tiles * options.batch_size), most_bytes / batch_bytes))
     together = max(1, together)
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
-    affordable = max(1, most_ahead_bytes(reader) // batch_bytes)
+    affordable = max(1, most_ahead_bytes(reader, window * batch_bytes) // batch_bytes)
     window = min(window, affordable)
     return min(together, window), window

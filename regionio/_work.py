@@ -68,13 +68,21 @@ def begun(
     return CudaWork(reader, batch_size, num_workers, out, ahead)
 
 
-def most_ahead_bytes(reader: Reader) -> int:
-    """Return how many bytes batches that are read ahead take at most together, one excepted."""
-    if reader.device is None:
+def most_ahead_bytes(reader: Reader, wanted: int) -> int:
+    """Return how many bytes batches that are read ahead take at most together, one excepted.
+
+    Parameters
+    ----------
+    reader
+        Of the batches.
+    wanted
+        What they would take if there were enough.
+    """
+    if reader.device is None or wanted <= AHEAD_BYTES:
         return AHEAD_BYTES
     from regionio.engines.cuda.streams import device_thread
 
-    return max(AHEAD_BYTES, device_thread(reader.device).context.ahead_bytes)
+    return max(AHEAD_BYTES, device_thread(reader.device).context.ahead_bytes())
 
 
 def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, out: Any) -> Region:

@@ -11,7 +11,14 @@ from functools import cache
 
 from regionio._fork import renew_after_fork
 
-__all__ = ["MOST_THREADS", "WorkerPool", "dataloader_workers", "default_num_workers", "worker_pool"]
+__all__ = [
+    "MOST_THREADS",
+    "WorkerPool",
+    "dataloader_workers",
+    "default_num_workers",
+    "submit_or_drop",
+    "worker_pool",
+]
 
 MOST_THREADS = 256
 ENVIRONMENT = "REGIONIO_NUM_THREADS"
@@ -29,24 +36,30 @@ class WorkerPool:
         self._executor = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="regionio")
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Run a task in one of the threads.
+        """Run a task in one of the threads; raises as `submit_or_drop` does."""
+        submit_or_drop(self._executor, task)
 
-        Raises
-        ------
-        RuntimeError
-            No thread can be started; the task is not run then, not even later.
-        """
-        claim = threading.Lock()  # the executor has queued a task before it fails
 
-        def claimed() -> None:
-            if claim.acquire(blocking=False):
-                task()
+def submit_or_drop(executor: ThreadPoolExecutor, task: Callable[[], None]) -> None:
+    """Run a task in one of an executor's threads.
 
-        try:
-            self._executor.submit(claimed)
-        except RuntimeError:
-            if claim.acquire(blocking=False):
-                raise  # else a thread that was there already has it
+    Raises
+    ------
+    RuntimeError
+        No thread can be started, or the executor was shut down; the task is not run then, not even
+        later.
+    """
+    claim = threading.Lock()  # the executor has queued a task before it fails
+
+    def claimed() -> None:
+        if claim.acquire(blocking=False):
+            task()
+
+    try:
+        executor.submit(claimed)
+    except BaseException:
+        if claim.acquire(blocking=False):
+            raise  # else a thread that was there already has it
 
 
 worker_pool = WorkerPool()

@@ -25,6 +25,9 @@ THREADS = 32, 4
 ROWS, BLOCKS = 32, 4096
 """A block has so many rows of a piece, fewer where there would be less than so many blocks."""
 
+MOST_BLOCKS_DOWN = 65_535
+"""Which CUDA can launch."""
+
 
 @dataclass(frozen=True, eq=False)
 class Composer:
@@ -109,7 +112,7 @@ def _launch(
 def _blocks_down(pieces: int, rows: int) -> int:
     """Return how many blocks share the rows of a piece, of which the highest has so many."""
     wanted = max(-(-rows // ROWS), -(-BLOCKS // pieces))
-    return min(wanted, -(-rows // THREADS[1]))
+    return min(wanted, -(-rows // THREADS[1]), MOST_BLOCKS_DOWN)
 
 
 def uploaded(context: Context, *tables: NDArray[Any]) -> list[Any]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from regionio._workers import submit_or_drop
+
 __all__ = ["JPEG2000_THREADS", "JPEG_THREADS", "DecoderThreads"]
 
 JPEG_THREADS = 3
@@ -52,8 +54,19 @@ class DecoderThreads:
         )
 
     def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Run a task in one of the threads."""
-        return self._pool.submit(task, *arguments)
+        """Run a task in one of the threads; raises as `submit_or_drop` does."""
+        future: Future[Result] = Future()
+
+        def work() -> None:
+            try:
+                result = task(*arguments)
+            except BaseException as error:  # noqa: BLE001  it is raised where it is waited for
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        submit_or_drop(self._pool, work)
+        return future
 
     def stream(self) -> Any:
         """Return the stream by which the thread that asks has its decoders work."""

@@ -193,19 +193,34 @@ class PinnedBuffer:
         self._busy: list[Any] = []
         self.is_taken = False
 
-    def is_idle(self, nbytes: int) -> bool:
-        """Return whether it is large enough, and may be written at once."""
-        return len(self._memory) >= nbytes and all(event.done for event in self._busy)
+    @staticmethod
+    def size_for(nbytes: int) -> int:
+        """Return how large a buffer becomes that is too small: the next may need a little more."""
+        return nbytes + nbytes // 4
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        return len(self._memory)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be written at once."""
+        return not self.is_taken and all(event.done for event in self._busy)
+
+    def shrink(self) -> None:
+        """Let go of its memory, which nobody uses any more."""
+        self._busy = []
+        self._memory = np.empty(0, np.uint8)
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
         """Return ``uint8[nbytes]``, the caller's until `give_back`."""
         self.is_taken = True
         if len(self._memory) < nbytes:
             self._memory = np.empty(0, np.uint8)  # let go of the old one first
-            size = nbytes + nbytes // 4
-            cuda = (
-                self._cupy.cuda
-            )  # not from CuPy's pool, which keeps every size that was ever asked
+            size = self.size_for(nbytes)
+            cuda = self._cupy.cuda
+            # not from CuPy's pool, which keeps every size that was ever asked for
             memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(size), 0)
             self._memory = np.frombuffer(memory, np.uint8, size)
         return self._memory[:nbytes]

@@ -126,7 +126,7 @@ class Jpeg2000Chunk(StreamChunk):
 
 
 def decode_together(context: Context, chunks: list[Jpeg2000Chunk]) -> None:
-    """Decode chunks of JPEG 2000 by as few calls as there are kinds of colours.
+    """Decode chunks of JPEG 2000 by as few calls as there are kinds of pictures.
 
     Parameters
     ----------
@@ -138,16 +138,17 @@ def decode_together(context: Context, chunks: list[Jpeg2000Chunk]) -> None:
     threads = context.jpeg2000
     decoder = threads.decoder(Jpeg2000Decoder, lambda: Jpeg2000Decoder(context.number))
     stream = threads.stream()
-    alike: dict[Colors, list[tuple[Jpeg2000Chunk, int, Any]]] = {}
+    alike: dict[tuple[Colors, str], list[tuple[Jpeg2000Chunk, int, Any]]] = {}
     for chunk in chunks:
         chunk.begin(stream)
         views = slot_views(chunk.lease.slab, chunk.tiles.slots, context.idle_stream)
         for colors, numbers in chunk.found.by_colors.items():
             chunk.left += [number for number in numbers if number not in chunk.parsed]
             there = [number for number in numbers if number in chunk.parsed]
-            alike.setdefault(colors, []).extend((chunk, number, views[number]) for number in there)
+            found = alike.setdefault((colors, str(chunk.group.dtype)), [])
+            found.extend((chunk, number, views[number]) for number in there)
     try:
-        for colors, given in alike.items():
+        for (colors, _), given in alike.items():
             streams = [chunk.parsed[number] for chunk, number, _ in given]
             if not streams:
                 continue

@@ -66,11 +66,19 @@ class SharedCalls(Generic[Waiting]):
             self._waiting.append(entry)
             try:
                 self._threads.run(self._call)
-            except RuntimeError as error:  # the threads have ended, as the process does
-                entry.done.set_exception(error)
+            except BaseException as error:  # noqa: BLE001  it is raised where the chunk is waited for
+                self._give_up(entry, error)
 
         read.add_done_callback(is_read)
         return entry.done
+
+    def _give_up(self, entry: _Entry[Waiting], error: BaseException) -> None:
+        """Tell that no thread will decode a chunk, unless one has it already."""
+        try:
+            self._waiting.remove(entry)
+        except ValueError:
+            return
+        entry.done.set_exception(error)
 
     def _call(self) -> None:
         """Decode what waits; there are as many calls of this as chunks, some find nothing."""

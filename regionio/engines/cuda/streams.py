@@ -35,7 +35,8 @@ CHUNKS_AHEAD = 3
 MOST_CHUNKS, SMALL_SHARES = 16, 4
 """So many if they are small: if their tiles take no more than this part of `share_bytes` together."""
 
-RING = CHUNKS_AHEAD + 1
+MOST_PINNED_SHARES = 4
+"""Pinned memory, in `share_bytes`, which is kept for the next chunks."""
 
 ENDING = "the process ends"
 
@@ -45,8 +46,11 @@ MOST_FILES = 64
 SHARES, LEAST_SHARE_BYTES, MOST_SHARE_BYTES = 64, 2**28, 2**30
 """Tiles of a chunk take at most this part of the GPU's memory; those that all loaders keep, another."""
 
-AHEAD_SHARES = 8
-"""Batches that a loader reads ahead may take this part of it."""
+MOST_ROOM = 16
+"""A buffer is kept for others if it is so many times as large as is wanted."""
+
+AHEAD_SHARES, FREE_SHARES = 8, 2
+"""Batches that a loader reads ahead may take this part of it, and that of what is free."""
 
 
 class Context:
@@ -71,8 +75,6 @@ class Context:
         By which regions are written, which may have to wait for those who used their memory before.
     share_bytes
         A part of the GPU's memory that readers may take without asking.
-    ahead_bytes
-        What batches that a loader reads ahead may take of it together.
     """
 
     def __init__(self, number: int) -> None:
@@ -91,23 +93,40 @@ class Context:
         with self.cupy.cuda.Device(number):
             _, total = self.cupy.cuda.runtime.memGetInfo()
         share = min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
-        self.share_bytes, self.ahead_bytes = share, int(total) // AHEAD_SHARES
+        self.share_bytes = share
         streams = self.decode_stream, self.copy_stream
         self.slabs = SlabPool(self.cupy, streams, most_idle=3 * share)
         self.held = HeldBudget(share)
         self.retired = Retired(self.compose_stream, share)
-        self._ring = [PinnedBuffer(self.cupy) for _ in range(RING)]
-        self._small = [PinnedBuffer(self.cupy) for _ in range(MOST_CHUNKS - CHUNKS_AHEAD)]
+        self._pinned = [PinnedBuffer(self.cupy) for _ in range(MOST_CHUNKS + 1)]
 
     def pinned(self, nbytes: int) -> PinnedBuffer:
-        """Return a buffer that no chunk has: a large one that is idle, or the one used longest ago."""
-        free = [buffer for buffer in (*self._ring, *self._small) if not buffer.is_taken]
-        buffer = next((one for one in free if one.is_idle(nbytes)), free[0])
-        if buffer in self._ring:
-            self._ring.remove(buffer)
-            self._ring.append(buffer)
+        """Return a buffer that no chunk has: one that is idle, or the one used longest ago."""
+        idle = sorted((one for one in self._pinned if one.is_idle), key=lambda one: one.nbytes)
+        fitting = [buffer for buffer in idle if buffer.nbytes >= nbytes]
+        smaller = [buffer for buffer in idle if buffer.nbytes < nbytes]
+        if fitting and (not smaller or fitting[0].nbytes <= MOST_ROOM * nbytes):
+            buffer = fitting[0]
+        elif smaller:
+            buffer = smaller[-1]  # it becomes larger
+        else:
+            buffer = next(one for one in self._pinned if not one.is_taken)
+        self._pinned.remove(buffer)
+        self._pinned.append(buffer)
         buffer.wait()
+        if buffer.nbytes < nbytes:
+            kept = sum(other.nbytes for other in self._pinned if other is not buffer)
+            if kept + buffer.size_for(nbytes) > MOST_PINNED_SHARES * self.share_bytes:
+                for other in idle:
+                    other.shrink()
         return buffer
+
+    def ahead_bytes(self) -> int:
+        """Return how much of the memory batches that a loader reads ahead may take together."""
+        with self.cupy.cuda.Device(self.number):
+            free, total = self.cupy.cuda.runtime.memGetInfo()
+        free += self.cupy.get_default_memory_pool().free_bytes()
+        return min(int(total) // AHEAD_SHARES, int(free) // FREE_SHARES)
 
     def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
         """Return a file as KvikIO has opened it; those used last stay open."""
@@ -129,8 +148,7 @@ class Context:
         self._files.clear()
         self.slabs.close()
         self.retired.clear()
-        self._ring.clear()
-        self._small.clear()
+        self._pinned.clear()
 
 
 class Chunk(Protocol):
