@@ -16,6 +16,7 @@ from regionio._errors import (
     CorruptFileError,
     DecodeError,
     DeviceError,
+    MissingPackageError,
     RegionIOError,
     UnsupportedFormatError,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Image",
     "LevelInfo",
     "Loader",
+    "MissingPackageError",
     "ReadStats",
     "Region",
     "RegionIOError",

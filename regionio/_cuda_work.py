@@ -129,9 +129,8 @@ class CudaWork:
             raise ClosedError(msg)
         self._regions += len(batch.locations)
         mask = None if batch.mask is None else self._thread.uploaded(batch.mask)
-        single = self._batch_size == 1
         return self.reader.region(
-            array, mask, batch.locations, batch.indices, single=single, memory=memory
+            array, mask, batch.locations, batch.indices, batch_size=self._batch_size, memory=memory
         )
 
     def cancel(self) -> None:

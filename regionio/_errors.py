@@ -6,7 +6,8 @@ RegionIOError
 ├── DecodeError                                a tile's compressed bytes do not decode
 ├── ClosedError (also ValueError)              the image or loader was closed
 ├── ChangedFileError                           the file is not the one that was pickled
-└── DeviceError                                the device, its driver or a package is missing
+├── DeviceError                                the device, its driver or a package is missing
+└── MissingPackageError (also ImportError)     a package that an extra of regionio installs
 
 A missing file is Python's own `FileNotFoundError`, a forbidden one `PermissionError`.
 Wrong arguments are `TypeError`, `ValueError` or `IndexError`.
@@ -20,6 +21,7 @@ __all__ = [
     "CorruptFileError",
     "DecodeError",
     "DeviceError",
+    "MissingPackageError",
     "RegionIOError",
     "UnsupportedFormatError",
 ]
@@ -51,3 +53,7 @@ class ChangedFileError(RegionIOError):
 
 class DeviceError(RegionIOError):
     """The requested device can't be used: no such device, driver or package."""
+
+
+class MissingPackageError(RegionIOError, ImportError):
+    """A package is not installed that only a part of regionio needs."""

@@ -308,7 +308,7 @@ class Image:
         Parameters
         ----------
         location
-            (x, y) of the first pixel in level-0 pixels, whatever the level; (x, y, z) in a
+            (x, y) of the first pixel in level-0 pixels, rounded down to the level's; (x, y, z) in a
             volume. It may be negative or beyond the edge. One flat location gives a `Region`;
             anything else gives a `Loader`: a sequence of locations, an integer array
             ``[n, 2]``, a longer flat sequence, a generator. None is the origin.
@@ -326,7 +326,7 @@ class Image:
             Most concurrent tasks. None is as many as there are CPUs for this process; 0 reads
             in the caller's thread.
         batch_size
-            Regions a batch; more than 1 adds a leading axis, and always gives a `Loader`.
+            Regions a batch; more than 1 gives a `Loader`, and a leading axis, as N in `layout` does.
         drop_last
             Leave out a last batch that is short.
         prefetch_factor
@@ -337,8 +337,8 @@ class Image:
         device
             ``"cpu"``; ``"cuda"`` or ``"cuda:1"`` gives CuPy arrays in a GPU's memory.
         fill
-            Value where the image has no pixels, in output space: one number or one a channel.
-            None is white for RGB of slide formats, converted as a white pixel, else 0.
+            Value where the image has no pixels, in output space: one number or one a channel. None
+            is what white becomes in RGB of slide formats, else 0, or the lowest of ``values=``.
         out
             Array to read a single region into, of its shape and dtype; undefined after an error.
         return_mask

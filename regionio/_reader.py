@@ -145,8 +145,10 @@ class Reader:
         z: int = 0,
         depth_axis: str = "Z",
         device: int | None = None,
+        has_batch_axis: bool = False,
     ) -> None:
         self.device = device
+        self._has_batch_axis = has_batch_axis
         self._depth_axis = depth_axis
         self.view = view
         self.source = source
@@ -214,7 +216,7 @@ class Reader:
         locations: NDArray[np.int64],
         indices: NDArray[np.int64],
         *,
-        single: bool,
+        batch_size: int,
         memory: Any = None,
     ) -> Region:
         """Return a finished batch as what users get.
@@ -225,12 +227,13 @@ class Reader:
             Of the whole batch; the mask may be None.
         locations, indices
             As in `Region`, of the whole batch.
-        single
-            Give the batch's only region, without a leading axis.
+        batch_size
+            1 gives the batch's only region, without a leading axis unless that is asked for.
         memory
             As in `Region`.
         """
         dims = self.layout.dims.replace("Z", self._depth_axis)
+        single = batch_size == 1 and not self._has_batch_axis
         return Region(
             array[0] if single else array,
             dims=dims if single else "N" + dims,
@@ -342,9 +345,8 @@ class Work:
             self._resample(batch.number)
         self._canvas.remove(batch.number)
         self._regions += len(batch.locations)
-        single = self._batch_size == 1
         return self._reader.region(
-            batch.array, batch.mask, batch.locations, batch.indices, single=single
+            batch.array, batch.mask, batch.locations, batch.indices, batch_size=self._batch_size
         )
 
     def cancel(self) -> None:

@@ -127,7 +127,7 @@ def read_request(
         location = (0,) * axes
     single = single_location(location, axes) if batch_size == 1 else None
     reader = _reader(
-        file, index, request, cache_key, colors, keep_eagerly=single is not None, device=device
+        file, index, request, cache_key, colors, is_single=single is not None, device=device
     )
     if single is None:
         if request.out is not None:
@@ -145,7 +145,7 @@ def _reader(
     cache_key: Hashable,
     colors: Callable[[NDArray[Any]], NDArray[Any]] | None,
     *,
-    keep_eagerly: bool,
+    is_single: bool,
     device: int | None,
 ) -> Reader:
     level = _below(request.level, len(index.levels), "level", index)
@@ -199,7 +199,7 @@ def _reader(
         storages=file.storages(index.sources),
         cache_key=None if covers_level else (cache_key, level),
         convert=convert,
-        keep_eagerly=keep_eagerly,
+        keep_eagerly=is_single,
     )
     return Reader(
         View(index, level, time, tuple(by_plane)),
@@ -213,6 +213,7 @@ def _reader(
         z=z,
         depth_axis=depth_axis,
         device=device,
+        has_batch_axis=not is_single and isinstance(layout, str) and layout[:1].upper() == "N",
     )
 
 
@@ -274,6 +275,8 @@ def _size(
         return (values[2], values[1], values[0]), False
     wanted = "(width, height) or (width, height, depth)" if index.is_volume else "(width, height)"
     msg = f"size is {wanted}, not {tuple(size)!r}"
+    if level.tiles.grid[2] > 1 and not index.is_volume:
+        msg += "; z=slice(first, end) chooses planes"
     raise ValueError(msg)
 
 

@@ -33,7 +33,10 @@ def pair(spacing: float | Sequence[float]) -> tuple[float, float]:
     values = np.atleast_1d(np.asarray(spacing))
     numbers = values.dtype.kind in "uif" and values.shape in {(1,), (2,)}
     if not numbers or not np.isfinite(values).all() or (values <= 0).any():
-        msg = f"spacing is a positive number or a pair of them, not {spacing!r}"
+        msg = (
+            f"spacing is a positive number or a pair of them, not {spacing!r}: planes of a volume "
+            "are resampled along X and Y, not along Z"
+        )
         raise ValueError(msg)
     return float(values[0]), float(values[-1])
 

@@ -108,6 +108,18 @@ def test_wrong_arguments_are_refused(slide: regionio.Image) -> None:
         slide.read_region((0, 0), (8.0, 8))  # type: ignore[arg-type]
 
 
+def test_a_layout_with_n_has_that_axis_in_batches_of_one(slide: regionio.Image) -> None:
+    for layout, dims in ((None, "YXC"), ("CYX", "CYX"), ("NCHW", "NCYX"), ("nhwc", "NYXC")):
+        with slide.read_region(grid(1000), (9, 7), batch_size=1, layout=layout) as loader:
+            batches = list(loader)
+        assert {batch.dims for batch in batches} == {dims}
+        assert {batch.shape[0] for batch in batches if dims[0] == "N"} <= {1}
+        assert np.concatenate([np.atleast_1d(b.indices) for b in batches]).tolist() == list(
+            range(len(grid(1000)))
+        )
+    assert slide.read_region((0, 0), (9, 7), layout="NCHW").dims == "CYX"
+
+
 def test_nothing_is_pulled_before_the_first_batch(slide: regionio.Image) -> None:
     pulled = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from regionio._errors import DeviceError, MissingPackageError
+
 __all__ = ["main"]
 
 EXTRA = {"click", "rich", "typer", "zarr"}
@@ -27,4 +29,7 @@ def main() -> None:
         if package not in EXTRA:
             raise
         sys.stderr.write(f'regionio: {package} is missing: pip install "regionio[cli]"\n')
+        raise SystemExit(1) from None
+    except (DeviceError, MissingPackageError) as error:
+        sys.stderr.write(f"regionio: {error}\n")
         raise SystemExit(1) from None

@@ -16,7 +16,15 @@ from regionio._workers import default_num_workers
 from regionio.preprocess.files import is_name
 from regionio.preprocess.manifest import describe_tiff, find_tiffs, read_table
 from regionio.preprocess.run import Outcome
-from regionio.preprocess.tiff import CLASSIC_BYTES, PAGE_NUMBER, write_pages
+from regionio.preprocess.tiff import (
+    ACTIVE_AREA,
+    CLASSIC_BYTES,
+    DEFAULT_CROP_ORIGIN,
+    DEFAULT_CROP_SIZE,
+    PAGE_NUMBER,
+    provenance_in,
+    write_pages,
+)
 
 __all__ = ["combine", "numbers_in"]
 
@@ -40,6 +48,7 @@ OF_PIXELS = {
     324,
     325,
 }
+OF_CROP = DEFAULT_CROP_ORIGIN, DEFAULT_CROP_SIZE, ACTIVE_AREA
 OF_ARGUMENTS = {270, 282, 283, 296, 338, 339, PAGE_NUMBER}
 """Tags that `TiffWriter.write` makes of a page's pixels, and of its arguments."""
 
@@ -67,7 +76,9 @@ def combine(
 ) -> Iterator[Outcome]:
     """Write the slices of each series into one TIFF, by their InstanceNumber.
 
-    Pages are copied as they are, each with its tags and its description.
+    Pages are copied as they are, each with its tags and its description. Slices that were cropped
+    or resized otherwise than others of their series are no volume, and fail: ``regionio preprocess
+    --series`` treats slices alike.
 
     Parameters
     ----------
@@ -174,6 +185,7 @@ def _combined(
     if result.exists() and not overwrite:
         _check_made_of(result, slices)
         return Outcome(first.path.parent, "skipped", result)
+    _check_places(slices)
     _write(slices, result)
     return Outcome(first.path.parent, "done", result)
 
@@ -227,6 +239,36 @@ def _write(slices: list[_Slice], result: Path) -> None:
     pages = (_page(one.path, number, len(slices), expected) for number, one in enumerate(slices))
     order: Any = expected[-1]
     write_pages(result, pages, is_big=size > CLASSIC_BYTES, byteorder=order)
+
+
+def _place(page: Any, path: Path) -> Any:
+    """Return which part of its source a page shows, and how large; of what else made it, by tags."""
+    try:
+        return provenance_in(page.description, str(path)).transform.to_dict()
+    except UnsupportedFormatError:
+        return {code: page.tags.valueof(code) for code in OF_CROP}
+
+
+def _check_places(slices: list[_Slice]) -> None:
+    """Raise unless pages show the same part of their pictures.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        They do not: what lies above one another in them does not in the patient.
+    """
+    first = None
+    for one in slices:
+        with tifffile.TiffFile(one.path) as file:
+            place = _place(file.pages.first, one.path)
+        first = place if first is None else first
+        if place != first:
+            msg = (
+                f"{str(one.path)!r} was cropped or resized otherwise than {str(slices[0].path)!r}: "
+                "preprocess with --series, which treats slices alike and makes one TIFF of them, or "
+                "without --crop"
+            )
+            raise UnsupportedFormatError(msg)
 
 
 def _kind(file: tifffile.TiffFile) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._extras import package
 from regionio._native import native_pixels
 from regionio.preprocess.arrays import is_on_host, on_host, round_half_up
 from regionio.preprocess.kernels import resized
@@ -227,8 +228,7 @@ def _empty_lines(pixels: NDArray[Any], axis: int, *, maximum: bool) -> int | Non
 
 def _largest_part(pixels: NDArray[Any], box: Box) -> Box:
     """Return the box of the largest connected part within a box."""
-    from scipy import ndimage
-
+    ndimage = package("scipy.ndimage", "preprocess")
     picture = pixels[box.slices]
     height, width = picture.shape[:2]
     scale = min(1.0, THUMBNAIL / height, THUMBNAIL / width)

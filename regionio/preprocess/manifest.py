@@ -17,6 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from regionio._errors import RegionIOError, UnsupportedFormatError
+from regionio._extras import package
 from regionio._workers import default_num_workers
 from regionio.preprocess.files import files_in, result_stem
 from regionio.preprocess.tiff import check_whole, provenance_in
@@ -102,6 +103,7 @@ def write_manifest(
     ValueError
         `source` is no folder or has no TIFF, or `target` ends in something else.
     """
+    package("pyarrow", "preprocess")
     path = Path(target)
     if not Path(source).is_dir():
         msg = f"there is no folder {str(source)!r}"
@@ -304,6 +306,7 @@ def read_table(path: Path) -> Any:
     ValueError
         It can't be read.
     """
+    package("pyarrow", "preprocess")
     import pyarrow.csv
     import pyarrow.parquet
 

@@ -14,7 +14,9 @@ import tifffile
 
 import regionio
 from regionio import RegionIOError
+from regionio._extras import package
 from regionio._workers import default_num_workers
+from regionio.engines.cuda.device import device_number, opened_device
 from regionio.preprocess.arrays import on_host
 from regionio.preprocess.chain import Preprocessed, Preprocessor
 from regionio.preprocess.files import Source, result_path
@@ -124,7 +126,10 @@ def run(
     ------
     NotADirectoryError
         There are several sources, and `output` is no folder that is there.
+    DeviceError, MissingPackageError
+        The GPU that the task names can't be used, or a package that it needs is missing.
     """
+    _check_means(task)
     every = [one if isinstance(one, Source) else Source((one,)) for one in sources]
     if len(every) > 1 and not output.is_dir():
         msg = f"{str(output)!r} has to be a folder that is there, for {len(every)} sources"
@@ -157,6 +162,15 @@ def run(
             "made"
         )
         yield Outcome(source.path, "failed", error=FileExistsError(msg))
+
+
+def _check_means(task: Task) -> None:
+    """Raise where no file could be preprocessed, whatever it is."""
+    number = device_number(task.device)
+    if number is not None:
+        opened_device(number)
+    if task.steps.crop and task.steps.components:
+        package("scipy.ndimage", "preprocess")
 
 
 def _claimed(

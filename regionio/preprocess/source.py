@@ -14,6 +14,7 @@ import regionio
 from regionio import Image, UnsupportedFormatError
 from regionio._index import ImageIndex
 from regionio._transform import GrayTransform, LookupTable
+from regionio.formats.dicom.instance import SLIDE_CLASS
 from regionio.preprocess.chain import Frames
 from regionio.preprocess.levels import bits_of, extent_of, has_window, spread
 from regionio.preprocess.orientation import is_upside_down
@@ -269,6 +270,9 @@ def _check(image: Image, paths: list[str]) -> None:
         raise UnsupportedFormatError(msg)
     if "dicom" not in image.metadata:
         msg = f"{path!r} is no DICOM file"
+        raise UnsupportedFormatError(msg)
+    if str(image.metadata["dicom"].get("SOPClassUID")) == SLIDE_CLASS:
+        msg = f"{path!r} is a whole slide, or its label; regionio extract takes patches"
         raise UnsupportedFormatError(msg)
     if len(image.levels) > 1 or index_of(image).levels[0].tiles.plane_tiles > 1:
         msg = f"{path!r} is a whole slide; regionio extract takes patches of slides"

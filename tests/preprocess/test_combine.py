@@ -116,6 +116,28 @@ def test_a_manifest_is_such_a_table(dicom: list[Path], tmp_path: Path) -> None:
     assert combine(single, tmp_path / "whole", "--numbers", tmp_path / "m.parquet")[0] == 0
 
 
+@pytest.mark.parametrize("size", [None, (30, 20)])
+def test_slices_that_were_cropped_each_for_itself_are_no_volume(
+    tmp_path: Path, pixels: np.ndarray, size: tuple[int, int] | None
+) -> None:
+    pixels = np.where(np.arange(41) < 20, pixels, 0).astype(np.uint16)
+    pixels[1, :, 18:] = 0
+    own = [{"InstanceNumber": number, "SOPInstanceUID": f"1.2.3.4.{number}"} for number in NUMBERS]
+    places = [(0.0, 0.0, float(number)) for number in NUMBERS]
+    dicom = slices(
+        tmp_path / "in", pixels, places, own, StudyInstanceUID="1.2.3",
+        SeriesInstanceUID="1.2.3.4", stored=12, WindowCenter=2048.0, WindowWidth=4096.0,
+    )  # fmt: skip
+    steps = Preprocessor(components=False, size=size)
+    single = preprocessed(dicom, tmp_path / "single", Task(steps))
+    (tmp_path / "whole").mkdir()
+    code, _, errors = combine(single, tmp_path / "whole")
+    assert code == 1
+    assert "was cropped or resized otherwise than" in errors
+    assert "--series" in errors
+    assert not list((tmp_path / "whole").rglob("*.tiff"))
+
+
 def test_what_does_not_fit_together(dicom: list[Path], tmp_path: Path) -> None:
     single = preprocessed(dicom, tmp_path / "single", Task(Preprocessor(crop=False)))
     out = tmp_path / "whole"

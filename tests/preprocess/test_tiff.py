@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import tifffile
 from pydicom.data import get_testdata_file
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 import regionio
 from regionio import RegionIOError, UnsupportedFormatError
@@ -347,6 +348,15 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFormatError, match="is a whole slide"):
         read_frames(DBT.parent / "camelyon_jpeg.dcm", Keep())
+    label = noise(
+        60, 80, 3
+    )  # of a slide, as its scanner writes it: one picture with a patient's name
+    path = write(
+        tmp_path / "label.dcm", ROOT + ".1", label.tobytes(), **shape_of(label[None], 8),
+        SOPClassUID=VLWholeSlideMicroscopyImageStorage, ImageType=["ORIGINAL", "PRIMARY", "LABEL"],
+    )  # fmt: skip
+    with pytest.raises(UnsupportedFormatError, match="is a whole slide, or its label"):
+        read_frames(path, Keep())
     with pytest.raises(UnsupportedFormatError):
         read_frames(DBT.parent / "CMU-1-Small-Region.svs", Keep())
     tifffile.imwrite(tmp_path / "x.tif", noise(8, 8))

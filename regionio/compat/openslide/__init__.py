@@ -33,6 +33,7 @@ Where it differs from openslide-python:
 from __future__ import annotations
 
 import regionio
+from regionio.compat import _pillow  # noqa: F401  first, as it says what to install
 from regionio.compat.openslide._abstract import AbstractSlide, Filename
 from regionio.compat.openslide._cache import OpenSlideCache
 from regionio.compat.openslide._errors import (

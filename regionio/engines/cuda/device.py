@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,9 @@ from regionio._errors import DeviceError
 __all__ = ["device_number", "opened_device"]
 
 EXTRAS = "pip install 'regionio[cuda12]' or 'regionio[cuda13]', whichever CUDA your driver has"
+DRIVER_SIGNS = "/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu"
+"""Of a driver on Linux: NVIDIA's, Windows's for Linux, Jetson's."""
+
 _first_process: list[int] = []
 
 
@@ -67,10 +71,18 @@ def _cupy() -> ModuleType:
     try:
         import cupy
     except ImportError as error:
-        msg = f"device 'cuda' needs the package CuPy ({error}): {EXTRAS}"
+        driver = "" if _has_driver() else "no NVIDIA driver was found on this machine, and "
+        msg = (
+            f"device 'cuda' can't be used: {driver}the package CuPy is missing ({error}): {EXTRAS}"
+        )
         raise DeviceError(msg) from error
     module: ModuleType = cupy
     return module
+
+
+def _has_driver() -> bool:
+    """Return whether there are signs of a driver; where they are not known, there may be one."""
+    return not sys.platform.startswith("linux") or any(map(os.path.exists, DRIVER_SIGNS))
 
 
 def _device_count(cupy: Any) -> int:
