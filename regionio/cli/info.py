@@ -166,7 +166,10 @@ def _print(facts: dict[str, Any], *, phi: bool) -> None:
 def _spacing(facts: dict[str, Any]) -> str:
     known = {axis: value for axis, value in facts["spacing"].items() if value is not None}
     unit = UNITS.get(facts["spacing_unit"], facts["spacing_unit"])
-    return ", ".join(f"{axis} {value:.6g} {unit}" for axis, value in known.items()) or "not known"
+    parts = [f"{axis} {value:.6g} {unit}" for axis, value in known.items()]
+    if parts and facts["format"] == "dicom" and "Z" in facts["dims"] and "Z" not in known:
+        parts.append("Z not known, or not even")
+    return ", ".join(parts) or "not known"
 
 
 def _frames(facts: dict[str, Any]) -> str:
@@ -177,8 +180,8 @@ def _frames(facts: dict[str, Any]) -> str:
     numbers = np.ravel(facts["frame_indices"])
     if len(numbers) == 1:
         return f"1, in {files}"
-    reordered = bool((np.diff(numbers) != 1).any())
-    return f"{len(numbers):,}, in {files}, {'ordered in space' if reordered else 'as stored'}"
+    in_space = bool((np.diff(numbers) != 1).any()) or facts["spacing"].get("Z") is not None
+    return f"{len(numbers):,}, in {files}, {'ordered in space' if in_space else 'as stored'}"
 
 
 def _origin(facts: dict[str, Any]) -> str:

@@ -252,7 +252,10 @@ class Preprocessor:
             pixels = self.volume_handler(pixels)
         if depth is not None and len(pixels) > 1:
             if "Z" not in spacing:
-                msg = "spacing along z is asked for, and that of the frames is not known"
+                msg = (
+                    "spacing along z is asked for, and that of the frames is not known: they do not "
+                    "say where they lie, or are not evenly apart, as where one is missing"
+                )
                 raise ValueError(msg)
             exact = (len(pixels) - 1) * spacing["Z"] / depth
             if exact > MOST_FRAMES:
