@@ -27,7 +27,7 @@ from regionio.engines.cuda.tables import ValueTables
 from regionio.engines.cuda.tasks import Tasks
 from regionio.engines.group import TileGroup, groups_of
 
-__all__ = ["CudaJob"]
+__all__ = ["CudaJob", "explained"]
 
 CHUNK_TILES = 1024
 
@@ -114,7 +114,7 @@ class CudaJob:
         if self._finished.is_set():
             return
         if error is not None:
-            error = _explained(context, error, self._batches.nbytes)
+            error = explained(context, error, self._batches.nbytes)
             first = self._batches.first_batch
             self._errors = dict.fromkeys(range(first, first + len(self._batches.counts)), error)
         else:
@@ -163,6 +163,8 @@ class CudaJob:
 
     def _compose_again(self, context: Context) -> None:
         """Write the pieces of tiles that were decoded for earlier batches."""
+        if not self._again:  # nothing was begun, where the loader was closed
+            return
         alike: dict[GatherKind, list[tuple[Window, NDArray[Any]]]] = {}
         for part in self._again:
             if not part.chunk.finished:
@@ -210,7 +212,7 @@ def _tile_bytes(reader: Reader, window: Window) -> int:
     return height * width * max(index.samples, index.encodings[0].samples) * itemsize
 
 
-def _explained(context: Context, error: BaseException, nbytes: int) -> BaseException:
+def explained(context: Context, error: BaseException, nbytes: int) -> BaseException:
     """Return an error that says what to do where the GPU's memory is full."""
     if isinstance(error, context.cupy.cuda.memory.OutOfMemoryError):
         msg = (

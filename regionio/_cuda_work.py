@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cuda_batches import CudaBatches
-from regionio._cuda_job import CudaJob
+from regionio._cuda_job import CudaJob, explained
 from regionio._errors import ClosedError
 from regionio._index import Encoding
 from regionio._reader import Reader, incomplete_regions, paint_masks, planned
@@ -128,10 +128,19 @@ class CudaWork:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
         self._regions += len(batch.locations)
-        mask = None if batch.mask is None else self._thread.uploaded(batch.mask)
+        mask = None if batch.mask is None else self._uploaded(batch.mask)
         return self.reader.region(
             array, mask, batch.locations, batch.indices, batch_size=self._batch_size, memory=memory
         )
+
+    def _uploaded(self, mask: NDArray[np.bool_]) -> Any:
+        try:
+            return self._thread.uploaded(mask)
+        except Exception as error:
+            told = explained(self._thread.context, error, mask.nbytes)
+            if told is error:
+                raise
+            raise told from error
 
     def cancel(self) -> None:
         """Drop what is not finished."""

@@ -14,8 +14,9 @@ from regionio._locations import Feed, LocationSequence, LocationStream
 from regionio._opened import OpenedFile
 from regionio._reader import Reader
 from regionio._region import Region
-from regionio._work import AnyWork, begun, most_ahead_bytes
+from regionio._work import AnyWork, begun, reserve_ahead
 from regionio.engines import ReadStats
+from regionio.engines.cuda.budget import Reservation
 
 __all__ = ["Loader", "LoaderOptions"]
 
@@ -97,15 +98,22 @@ class Loader:
         self._current: Epoch | None = None
         self._past = ReadStats()
         self._closed = False
+        self._renew()
+        renew_after_fork(self)
+
+    def _renew(self) -> None:
+        """In a forked child, forget that another thread was beginning or ending an epoch."""
+        self._lock = threading.RLock()
 
     def __iter__(self) -> Iterator[Region]:
         """Start an epoch: the first, or the one after the current."""
-        self._check_open()
-        if self._current is not None:
-            self._current.supersede()
-            self._end_epoch()
-            self._epoch += 1
-        return self._start()
+        with self._lock:
+            self._check_open()
+            if self._current is not None:
+                self._current.supersede()
+                self._end_epoch()
+                self._epoch += 1
+            return self._start()
 
     def __reduce__(self) -> NoReturn:
         msg = "a loader is not pickled: pickle its image, and call read_region where it arrives"
@@ -113,8 +121,10 @@ class Loader:
 
     def __next__(self) -> Region:
         """Return the next batch of the current epoch."""
-        self._check_open()
-        return next(self._current or self._start())
+        with self._lock:
+            self._check_open()
+            current = self._current or self._start()
+        return next(current)
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch.
@@ -185,14 +195,16 @@ class Loader:
                 f"{self._options.batch_size}: it would resume at another place"
             )
             raise ValueError(msg)
-        self._end_epoch()
-        self._epoch, self._skip = state["epoch"], state["delivered"]
-        self._options = replace(self._options, seed=state["seed"])
+        with self._lock:
+            self._end_epoch()
+            self._epoch, self._skip = state["epoch"], state["delivered"]
+            self._options = replace(self._options, seed=state["seed"])
 
     def close(self) -> None:
         """Stop reading and let go of batches that were not asked for."""
-        self._end_epoch()
-        self._closed = True
+        with self._lock:
+            self._end_epoch()
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -245,7 +257,7 @@ class Epoch:
     ) -> None:
         self._feed = feed
         self._options = options
-        self._together, self._window = _window_sizes(reader, options)
+        self._together, self._window, self._reserved = _window_sizes(reader, options)
         self._first = self._together if reader.device is None else 1  # a GPU has it soon
         self._work = begun(reader, options.batch_size, options.num_workers, ahead=self._window)
         self._ahead: list[Any] = []
@@ -328,6 +340,7 @@ class Epoch:
     def close(self) -> None:
         """Stop reading ahead."""
         self._ahead.clear()
+        self._reserved = None
         self._finalizer()
 
     def _top_up(self) -> None:
@@ -354,10 +367,10 @@ def _end(work: AnyWork, file: OpenedFile) -> None:
     file.close()
 
 
-def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
-    """Return how many batches are planned at a time, and how many are read ahead at most."""
+def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int, Reservation | None]:
+    """Return how many batches are planned at a time, how many are begun, and memory for them."""
     if options.num_workers == 0 or options.prefetch_factor == 0:
-        return 1, 1
+        return 1, 1, None
     tiles, nbytes = reader.tiles_per_region, reader.region_bytes
     most_tiles, most_bytes = MOST_TILES, MOST_BYTES
     if reader.device is None:
@@ -367,6 +380,6 @@ def _window_sizes(reader: Reader, options: LoaderOptions) -> tuple[int, int]:
     together = int(min(most_tiles / (tiles * options.batch_size), most_bytes / batch_bytes))
     together = max(1, together)
     window = max(1 + options.prefetch_factor, 2 * together if together > 1 else 1)
-    affordable = max(1, most_ahead_bytes(reader, window * batch_bytes) // batch_bytes)
-    window = min(window, affordable)
-    return min(together, window), window
+    reserved = reserve_ahead(reader, window * batch_bytes)
+    window = max(1, min(window, reserved.nbytes // batch_bytes))
+    return min(together, window), window, reserved

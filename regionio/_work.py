@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from regionio._reader import Reader, Work
 from regionio._region import Region
 from regionio.engines import ReadStats
+from regionio.engines.cuda.budget import Reservation
 
-__all__ = ["AnyWork", "begun", "most_ahead_bytes", "read_region"]
+__all__ = ["AnyWork", "begun", "read_region", "reserve_ahead"]
 
 AHEAD_BYTES = 2**30
 """Of main memory, for batches that are read ahead."""
@@ -68,8 +69,8 @@ def begun(
     return CudaWork(reader, batch_size, num_workers, out, ahead)
 
 
-def most_ahead_bytes(reader: Reader, wanted: int) -> int:
-    """Return how many bytes batches that are read ahead take at most together, one excepted.
+def reserve_ahead(reader: Reader, wanted: int) -> Reservation:
+    """Return what batches that are read ahead may take together, beside one.
 
     Parameters
     ----------
@@ -79,10 +80,11 @@ def most_ahead_bytes(reader: Reader, wanted: int) -> int:
         What they would take if there were enough.
     """
     if reader.device is None or wanted <= AHEAD_BYTES:
-        return AHEAD_BYTES
+        return Reservation(AHEAD_BYTES)
     from regionio.engines.cuda.streams import device_thread
 
-    return max(AHEAD_BYTES, device_thread(reader.device).context.ahead_bytes())
+    found = device_thread(reader.device).context.reserve_ahead(wanted)
+    return found if found.nbytes > AHEAD_BYTES else Reservation(AHEAD_BYTES)
 
 
 def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, out: Any) -> Region:

@@ -108,6 +108,32 @@ def test_wrong_arguments_are_refused(slide: regionio.Image) -> None:
         slide.read_region((0, 0), (8.0, 8))  # type: ignore[arg-type]
 
 
+def test_two_threads_begin_one_epoch(slide: regionio.Image) -> None:
+    for _ in range(40):
+        loader = slide.read_region(grid(900), (30, 30), batch_size=1)
+        found: list[int] = []
+        both = threading.Barrier(2)
+
+        def draw(
+            loader: regionio.Loader = loader,
+            found: list[int] = found,
+            both: threading.Barrier = both,
+        ) -> None:
+            both.wait()
+            try:
+                while True:
+                    found.append(int(next(loader).indices))
+            except StopIteration:
+                pass
+
+        threads = [threading.Thread(target=draw) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found) == list(range(len(grid(900))))
+
+
 def test_a_layout_with_n_has_that_axis_in_batches_of_one(slide: regionio.Image) -> None:
     for layout, dims in ((None, "YXC"), ("CYX", "CYX"), ("NCHW", "NCYX"), ("nhwc", "NYXC")):
         with slide.read_region(grid(1000), (9, 7), batch_size=1, layout=layout) as loader:

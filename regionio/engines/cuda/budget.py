@@ -1,16 +1,53 @@
-"""How much decoded tiles may take that are kept for later batches."""
+"""How much of a GPU's memory may be taken beside the batch that is waited for."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
+from weakref import WeakSet, ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Held", "HeldBudget"]
+__all__ = ["AheadBudget", "Held", "HeldBudget", "Reservation"]
+
+
+@dataclass(eq=False)
+class Reservation:
+    """Memory that batches may take which are read ahead, for as long as somebody holds this.
+
+    Parameters
+    ----------
+    nbytes
+        How much.
+    """
+
+    nbytes: int
+
+
+class AheadBudget:
+    """What the batches of all loaders of a GPU may take that are read ahead.
+
+    Parameters
+    ----------
+    most
+        Bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._all: WeakSet[Reservation] = WeakSet()
+        self._lock = threading.Lock()
+
+    def reserve(self, wanted: int, free: int) -> Reservation:
+        """Return as much of what is wanted as others leave, and no more than is free."""
+        with self._lock:
+            left = self._most - sum(one.nbytes for one in self._all)
+            reservation = Reservation(max(0, min(wanted, left, free)))
+            self._all.add(reservation)
+        return reservation
 
 
 @dataclass(eq=False)

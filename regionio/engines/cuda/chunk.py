@@ -74,6 +74,8 @@ class TileChunk:
         Why tiles can't be had, by their number in the group.
     lease
         The memory that the tiles are in, once they are there.
+    bytes
+        Pinned memory that is the chunk's until then.
     finished
         Whether they are.
     """
@@ -92,6 +94,7 @@ class TileChunk:
         self._tables = plan.tables
         self._compose: Callable[[Context, TileChunk], Callable[[], None]] | None = plan.compose
         self._launch: Callable[[], None] | None = None
+        self.bytes: NDArray[np.uint8]
         self._buffer: PinnedBuffer | None = None
         self._rows: NDArray[Any] | None = None
         self.ranges = self.group.ranges()
@@ -150,9 +153,7 @@ class TileChunk:
         self.bring(context)
         self.stats.tiles_decoded += len(self.group) - len(self.failed)
         self.events += [context.decode_stream.record(), context.copy_stream.record()]
-        if self._buffer is not None:
-            self._buffer.give_back(self.events)
-            self._buffer = None
+        self._give_back(self.events)
         for event in self.events:
             context.compose_stream.wait_event(event)
         self.prepare(context)
@@ -171,9 +172,10 @@ class TileChunk:
             for stream in (context.decode_stream, context.copy_stream, context.compose_stream):
                 stream.synchronize()
         finally:  # a GPU that is lost neither reads nor writes
-            if self._buffer is not None:
-                self._buffer.give_back([])
-            self._buffer = self._compose = self._launch = None
+            self._give_back([])
+            self._compose = self._launch = None
+            self.futures, self.events = [], []
+            self.__dict__.pop("lease", None)  # who keeps the error keeps the chunk
 
     def prepare(self, context: Context) -> None:
         """Prepare composing: as soon as it is known where tiles will be, and which have failed."""
@@ -188,7 +190,15 @@ class TileChunk:
     def take_buffer(self, context: Context, nbytes: int) -> NDArray[np.uint8]:
         """Return pinned memory, this chunk's until its tiles are in the GPU's."""
         self._buffer = context.pinned(nbytes)
-        return self._buffer.take(nbytes)
+        self.bytes = self._buffer.take(nbytes)
+        return self.bytes
+
+    def _give_back(self, events: list[Any]) -> None:
+        """Let others have the pinned memory after the events: a chunk may be kept for long."""
+        if self._buffer is not None:
+            self._buffer.give_back(events)
+        self._buffer = None
+        self.__dict__.pop("bytes", None)
 
     def fail(self, member: int, error: Exception) -> None:
         """Note that a tile can't be had."""

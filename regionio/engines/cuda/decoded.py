@@ -196,7 +196,6 @@ class CpuChunk(TileChunk):
 
     def start(self, context: Context) -> None:
         tiles, buffer = self._tiles, self.take_buffer(context, self._tiles.total)
-        self._pixels = buffer
         if tiles.has_own_threads:
             every, threads = slice(0, len(tiles.members)), max(1, self.tasks.most)
             self.futures.append(self.lane.run(tiles.decode, every, buffer, threads))
@@ -205,8 +204,7 @@ class CpuChunk(TileChunk):
             self.futures.append(self.tasks.run(tiles.decode, part, buffer))
 
     def bring(self, context: Context) -> None:
-        self._address = self.upload(context, self._pixels)
-        del self._pixels  # a chunk may be kept for long
+        self._address = self.upload(context, self.bytes)
 
     def rows(self) -> NDArray[Any]:
         rows = self.scattered(self._tiles.members, self._tiles.rows(self._address))

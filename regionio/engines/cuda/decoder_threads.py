@@ -56,14 +56,15 @@ class DecoderThreads:
     def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Run a task in one of the threads; raises as `submit_or_drop` does."""
         future: Future[Result] = Future()
+        waiting = [future]
 
         def work() -> None:
+            mine = waiting.pop()  # else what is raised would keep itself, by this frame
             try:
-                result = task(*arguments)
+                mine.set_result(task(*arguments))
             except BaseException as error:  # noqa: BLE001  it is raised where it is waited for
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+                mine.set_exception(error)
+            del mine
 
         submit_or_drop(self._pool, work)
         return future

@@ -43,16 +43,16 @@ class InflatedChunk(TileChunk):
         members, before = self._slots.members, self._streams.around[0]
         nbytes = self.ranges[members, 1]
         self._place, total = places_for(nbytes, (ALIGNMENT - before) % ALIGNMENT)
-        self._bytes = self.take_buffer(context, total)
+        self.take_buffer(context, total)
         placed = np.column_stack([self.ranges[members], self._place])
-        self.futures.append(self.lane.run(self.read, placed, self._bytes))
+        self.futures.append(self.lane.run(self.read, placed, self.bytes))
 
     def bring(self, context: Context) -> None:
-        compressed = context.slabs.take(len(self._bytes))
-        source = compressed.slab.memory[: len(self._bytes)]
-        source.set(self._bytes, stream=context.decode_stream)
+        compressed = context.slabs.take(len(self.bytes))
+        source = compressed.slab.memory[: len(self.bytes)]
+        source.set(self.bytes, stream=context.decode_stream)
         self.lease = context.slabs.take(self._slots.total)
-        heads = self._bytes[self._place[:, None] + np.arange(2)]
+        heads = self.bytes[self._place[:, None] + np.arange(2)]
         nbytes = self.ranges[self._slots.members, 1]
         mine = np.flatnonzero(self._streams.are_plain(heads, nbytes))
         left = set(range(len(self._slots.members))) - set(mine.tolist())
@@ -60,7 +60,6 @@ class InflatedChunk(TileChunk):
             left |= self._decompress(context, int(source.data.ptr), mine)
         compressed.slab.busy = context.decode_stream.record()
         decode_left(context, self, self._slots, sorted(left))
-        del self._bytes
 
     def _decompress(self, context: Context, source: int, mine: NDArray[np.int64]) -> set[int]:
         """Decompress tiles into their slots; return those in which something is wrong."""
@@ -102,7 +101,7 @@ class InflatedChunk(TileChunk):
     def _stated(self, mine: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Return the checksums that tiles state."""
         ends = (self._place + self.ranges[self._slots.members, 1])[mine]
-        last = self._bytes[ends[:, None] + np.arange(-4, 0)]
+        last = self.bytes[ends[:, None] + np.arange(-4, 0)]
         stated: NDArray[np.uint32] = np.ascontiguousarray(last).view(">u4")[:, 0]
         return stated
 

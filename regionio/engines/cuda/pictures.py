@@ -49,7 +49,7 @@ class StreamChunk(TileChunk):
         self.left: list[int] = []
 
     def start(self, context: Context) -> None:
-        self.bytes = self.take_buffer(context, self.tiles.total)
+        self.take_buffer(context, self.tiles.total)
         self.lease = context.slabs.take(self.tiles.slots.total)
         read = self.lane.run(self._read)
         self.futures.append(read)
@@ -76,7 +76,6 @@ class StreamChunk(TileChunk):
         self.left = list(self.found.unsuited)
 
     def bring(self, context: Context) -> None:
-        del self.bytes  # a chunk may be kept for long
         decode_left(context, self, self.tiles.slots, self.left)
 
     def rows(self) -> NDArray[Any]:

@@ -25,14 +25,13 @@ class RawChunk(TileChunk):
 
     def start(self, context: Context) -> None:
         self._place, total = places_for(self.ranges[:, 1])
-        self._bytes = self.take_buffer(context, total)
+        self.take_buffer(context, total)
         members = self.members_by_offset()
         placed = np.column_stack([self.ranges[members], self._place[members]])
-        self.futures.append(self.lane.run(self.read, placed, self._bytes))
+        self.futures.append(self.lane.run(self.read, placed, self.bytes))
 
     def bring(self, context: Context) -> None:
-        self._address = self.upload(context, self._bytes)
-        del self._bytes
+        self._address = self.upload(context, self.bytes)
 
     @property
     def kind(self) -> GatherKind:

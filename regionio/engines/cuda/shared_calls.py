@@ -59,8 +59,8 @@ class SharedCalls(Generic[Waiting]):
         """
         entry = _Entry(chunk, tiles, decode)
 
-        def is_read(_: object) -> None:
-            if read.exception() is not None:  # who waits for what is read raises it
+        def is_read(done: Future[FetchCount]) -> None:  # not `read`, which keeps this function
+            if done.exception() is not None:  # who waits for what is read raises it
                 entry.done.set_result(FetchCount())
                 return
             self._waiting.append(entry)

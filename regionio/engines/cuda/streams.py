@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from regionio._errors import ClosedError, DeviceError
-from regionio.engines.cuda.budget import HeldBudget
+from regionio.engines.cuda.budget import AheadBudget, HeldBudget, Reservation
 from regionio.engines.cuda.decoder_threads import (
     JPEG2000_THREADS,
     JPEG_THREADS,
@@ -50,7 +50,7 @@ MOST_ROOM = 16
 """A buffer is kept for others if it is so many times as large as is wanted."""
 
 AHEAD_SHARES, FREE_SHARES = 8, 2
-"""Batches that a loader reads ahead may take this part of it, and that of what is free."""
+"""Batches that loaders read ahead may take this part of it together, and each that of what is free."""
 
 
 class Context:
@@ -94,6 +94,7 @@ class Context:
             _, total = self.cupy.cuda.runtime.memGetInfo()
         share = min(MOST_SHARE_BYTES, max(LEAST_SHARE_BYTES, int(total) // SHARES))
         self.share_bytes = share
+        self._ahead = AheadBudget(int(total) // AHEAD_SHARES)
         streams = self.decode_stream, self.copy_stream
         self.slabs = SlabPool(self.cupy, streams, most_idle=3 * share)
         self.held = HeldBudget(share)
@@ -121,12 +122,12 @@ class Context:
                     other.shrink()
         return buffer
 
-    def ahead_bytes(self) -> int:
-        """Return how much of the memory batches that a loader reads ahead may take together."""
+    def reserve_ahead(self, wanted: int) -> Reservation:
+        """Reserve memory for batches that a loader reads ahead, as much as there is for them."""
         with self.cupy.cuda.Device(self.number):
-            free, total = self.cupy.cuda.runtime.memGetInfo()
+            free, _ = self.cupy.cuda.runtime.memGetInfo()
         free += self.cupy.get_default_memory_pool().free_bytes()
-        return min(int(total) // AHEAD_SHARES, int(free) // FREE_SHARES)
+        return self._ahead.reserve(wanted, int(free) // FREE_SHARES)
 
     def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
         """Return a file as KvikIO has opened it; those used last stay open."""
