@@ -458,11 +458,11 @@ class Image:
     def __repr__(self) -> str:
         sizes = "×".join(map(str, self.shape))
         state = " closed" if self._closed else ""
+        count = len(self._index.scenes)
+        of_several = f" scene {self.scene} of {count}" if count > 1 else ""
         name = "/".join((self.path, *self._associated_path))
-        return (
-            f"<Image {name!r} {self.format} {self.dims} {sizes} {self.dtype} "
-            f"{self.level_count} levels{state}>"
-        )
+        kind = f"{self.format} {self.dims} {sizes} {self.dtype} {self.level_count} levels"
+        return f"<Image {name!r} {kind}{of_several}{state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
