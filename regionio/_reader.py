@@ -129,6 +129,8 @@ class Reader:
         What users call the axis Z of regions.
     device
         Number of the GPU where regions are wanted, None for main memory.
+    has_batch_axis
+        Whether batches of one region have an axis N, too.
     """
 
     def __init__(

@@ -48,9 +48,11 @@ OF_PIXELS = {
     324,
     325,
 }
-OF_CROP = DEFAULT_CROP_ORIGIN, DEFAULT_CROP_SIZE, ACTIVE_AREA
 OF_ARGUMENTS = {270, 282, 283, 296, 338, 339, PAGE_NUMBER}
 """Tags that `TiffWriter.write` makes of a page's pixels, and of its arguments."""
+
+OF_CROP = DEFAULT_CROP_ORIGIN, DEFAULT_CROP_SIZE, ACTIVE_AREA
+"""Tags that tell how a page was cropped and padded that has no description of regionio's."""
 
 NUMBER = "instance_number"
 
@@ -185,7 +187,6 @@ def _combined(
     if result.exists() and not overwrite:
         _check_made_of(result, slices)
         return Outcome(first.path.parent, "skipped", result)
-    _check_places(slices)
     _write(slices, result)
     return Outcome(first.path.parent, "done", result)
 
@@ -235,40 +236,43 @@ def _write(slices: list[_Slice], result: Path) -> None:
     size = sum(one.path.stat().st_size for one in slices)
     result.parent.mkdir(parents=True, exist_ok=True)
     with tifffile.TiffFile(slices[0].path) as file:
-        expected = _kind(file)
-    pages = (_page(one.path, number, len(slices), expected) for number, one in enumerate(slices))
-    order: Any = expected[-1]
+        first = _First(slices[0].path, _kind(file), _place(file.pages.first))
+    pages = (_page(one.path, number, len(slices), first) for number, one in enumerate(slices))
+    order: Any = first.kind[-1]
     write_pages(result, pages, is_big=size > CLASSIC_BYTES, byteorder=order)
 
 
-def _place(page: Any, path: Path) -> Any:
-    """Return which part of its source a page shows, and how large; of what else made it, by tags."""
-    try:
-        return provenance_in(page.description, str(path)).transform.to_dict()
-    except UnsupportedFormatError:
-        return {code: page.tags.valueof(code) for code in OF_CROP}
+@dataclass(frozen=True)
+class _First:
+    """The first slice of a series, which others have to be like."""
 
+    path: Path
+    kind: tuple[Any, ...]
+    place: Any
 
-def _check_places(slices: list[_Slice]) -> None:
-    """Raise unless pages show the same part of their pictures.
+    def check_place(self, path: Path, page: Any) -> None:
+        """Raise unless a page shows the same part of its picture.
 
-    Raises
-    ------
-    UnsupportedFormatError
-        They do not: what lies above one another in them does not in the patient.
-    """
-    first = None
-    for one in slices:
-        with tifffile.TiffFile(one.path) as file:
-            place = _place(file.pages.first, one.path)
-        first = place if first is None else first
-        if place != first:
+        Raises
+        ------
+        UnsupportedFormatError
+            It does not: what lies above one another in the pages does not in the patient.
+        """
+        if _place(page) != self.place:
             msg = (
-                f"{str(one.path)!r} was cropped or resized otherwise than {str(slices[0].path)!r}: "
-                "preprocess with --series, which treats slices alike and makes one TIFF of them, or "
-                "without --crop"
+                f"{str(path)!r} was cropped or resized otherwise than {str(self.path)!r}: preprocess "
+                "with --series, which treats slices alike and makes one TIFF of them, or without "
+                "--crop"
             )
             raise UnsupportedFormatError(msg)
+
+
+def _place(page: Any) -> Any:
+    """Return which part of its source a page shows, and how large; of what else made it, by tags."""
+    try:
+        return provenance_in(page.description, "").transform.to_dict()
+    except UnsupportedFormatError:
+        return {code: page.tags.valueof(code) for code in OF_CROP}
 
 
 def _kind(file: tifffile.TiffFile) -> tuple[Any, ...]:
@@ -277,13 +281,14 @@ def _kind(file: tifffile.TiffFile) -> tuple[Any, ...]:
     return page.shape, page.dtype, file.byteorder
 
 
-def _page(path: Path, number: int, count: int, expected: tuple[Any, ...]) -> dict[str, Any]:
+def _page(path: Path, number: int, count: int, first: _First) -> dict[str, Any]:
     """Return the arguments by which tifffile writes a page of another file."""
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages.first
+        first.check_place(path, page)
         found = _kind(file)
-        if found != expected:
-            (shape, dtype, order), (other_shape, other_dtype, other_order) = found, expected
+        if found != first.kind:
+            (shape, dtype, order), (other_shape, other_dtype, other_order) = found, first.kind
             msg = (
                 f"{str(path)!r} is {dtype} of {shape}, bytes {order}; not {other_dtype} of "
                 f"{other_shape}, bytes {other_order}, as the slices before it"

@@ -268,13 +268,15 @@ def _check(image: Image, paths: list[str]) -> None:
             f"{path!r} and {len(paths) - 1} more files are {len(image.scenes)} volumes or pictures"
         )
         raise UnsupportedFormatError(msg)
-    if "dicom" not in image.metadata:
+    index = index_of(image)  # `Image.metadata` is a copy
+    attributes = index.metadata.get("dicom")
+    if attributes is None:
         msg = f"{path!r} is no DICOM file"
         raise UnsupportedFormatError(msg)
-    if str(image.metadata["dicom"].get("SOPClassUID")) == SLIDE_CLASS:
+    if str(attributes.get("SOPClassUID")) == SLIDE_CLASS:
         msg = f"{path!r} is a whole slide, or its label; regionio extract takes patches"
         raise UnsupportedFormatError(msg)
-    if len(image.levels) > 1 or index_of(image).levels[0].tiles.plane_tiles > 1:
+    if len(index.levels) > 1 or index.levels[0].tiles.plane_tiles > 1:
         msg = f"{path!r} is a whole slide; regionio extract takes patches of slides"
         raise UnsupportedFormatError(msg)
 

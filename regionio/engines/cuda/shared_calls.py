@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from regionio.engines.cuda.decoder_threads import DecoderThreads
@@ -61,7 +62,7 @@ class SharedCalls(Generic[Waiting]):
 
         def is_read(done: Future[FetchCount]) -> None:  # not `read`, which keeps this function
             if done.exception() is not None:  # who waits for what is read raises it
-                entry.done.set_result(FetchCount())
+                entry.settle(None)
                 return
             self._waiting.append(entry)
             try:
@@ -78,15 +79,15 @@ class SharedCalls(Generic[Waiting]):
             self._waiting.remove(entry)
         except ValueError:
             return
-        entry.done.set_exception(error)
+        entry.settle(error)
 
     def _call(self) -> None:
         """Decode what waits; there are as many calls of this as chunks, some find nothing."""
         entries = self._taken()
-        if len(entries) > 1 and self._are_decoded(entries):
-            return
+        error = _error_of(entries) if entries else None
+        is_shared = error is not None and len(entries) > 1
         for entry in entries:  # what is wrong with one is not the others' fault
-            self._are_decoded([entry], is_last=True)
+            entry.settle(_error_of([entry]) if is_shared else error)
 
     def _taken(self) -> list[_Entry[Waiting]]:
         """Return the chunks of the next call, in the order in which they came."""
@@ -104,25 +105,28 @@ class SharedCalls(Generic[Waiting]):
             entries.append(entry)
         return entries
 
-    @staticmethod
-    def _are_decoded(entries: list[_Entry[Waiting]], *, is_last: bool = False) -> bool:
-        """Decode chunks by one call; return whether that went well, or tell what did not."""
-        try:
-            entries[0].decode([entry.chunk for entry in entries])
-        except BaseException as error:  # noqa: BLE001  it is raised where the chunk is waited for
-            if is_last:
-                entries[0].done.set_exception(error)
-            return False
-        for entry in entries:
-            entry.done.set_result(FetchCount())
-        return True
 
-
+@dataclass(eq=False)
 class _Entry(Generic[Waiting]):
-    """A chunk, and who waits for it."""
+    """A chunk, of so many tiles, and who waits for it."""
 
-    def __init__(self, chunk: Waiting, tiles: int, decode: Callable[[list[Waiting]], None]) -> None:
-        self.chunk = chunk
-        self.tiles = tiles
-        self.decode = decode
-        self.done: Future[FetchCount] = Future()
+    chunk: Waiting
+    tiles: int
+    decode: Callable[[list[Waiting]], None]
+    done: Future[FetchCount] = field(default_factory=Future)
+
+    def settle(self, error: BaseException | None) -> None:
+        """Tell that the chunk has been decoded, or why not."""
+        if error is None:
+            self.done.set_result(FetchCount())
+        else:
+            self.done.set_exception(error)
+
+
+def _error_of(entries: list[_Entry[Waiting]]) -> BaseException | None:
+    """Decode chunks by one call; return what it raised."""
+    try:
+        entries[0].decode([entry.chunk for entry in entries])
+    except BaseException as error:  # noqa: BLE001  it is raised where the chunk is waited for
+        return error
+    return None
