@@ -15,9 +15,9 @@
 
 What stands behind it, measured on one H200 with 16 cores (``benchmarks/results/cuda-*.md``):
 
-* JPEG, 256² 4:2:0: nvJPEG's batched kernels 63,000 to 130,000 tiles/s, 512 a call, 1 to 4 calls at a
-  time; its hardware engine 31,000 to 47,000; nvImageCodec, which decodes by both and by the CPU,
-  46,000; 16 threads of libjpeg-turbo 40,000. Kernels round otherwise than libjpeg: 1.3 % of RGB
+* JPEG, 256² 4:2:0: nvJPEG's batched kernels 40,000 to 122,000 tiles/s, 256 to 1,024 a call, 1 to 3
+  calls at a time; its hardware engine 38,000 to 70,000; nvImageCodec, which decodes by both and by
+  the CPU, 46,000; 16 threads of libjpeg-turbo 40,000. Kernels round otherwise than libjpeg: 1.3 % of RGB
   values differ, by 3 at most.
 * Lossless JPEG, 2,500 × 2,000: 1,800 a second in batches of 32, 16 threads of libjpeg-turbo 90;
   nvImageCodec 340, and it refuses some.
