@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class CudaBatches:
             memory: BatchMemory | GivenMemory
             if self._given is None:
                 nbytes = math.prod(reader.layout.shape) * count * dtype.itemsize
-                memory = BatchMemory(context.cupy, nbytes, stream, context.retired)
+                make = partial(BatchMemory, context.cupy, nbytes, stream, context.retired)
+                memory = context.allocated(make)
                 array = memory.array((count, *reader.layout.shape), dtype)
             else:
                 array, event = self._given
@@ -82,7 +84,8 @@ class CudaBatches:
             source = array
             if reader.resampling is not None:
                 with stream:
-                    source = context.cupy.empty((count, *layout.shape), dtype)
+                    shape = count, *layout.shape
+                    source = context.allocated(partial(context.cupy.empty, shape, dtype))
             self._sources.append(source)
         self._fill(context)
         address = np.array([source.data.ptr for source in self._sources], dtype=np.int64)
@@ -111,6 +114,10 @@ class CudaBatches:
             ordered = reader.source_layout.ordered(source), reader.layout.ordered(array)
             averaged(context, *ordered, edges)
         self._sources.clear()
+
+    def drop(self) -> None:
+        """Let go of all memory."""
+        self._arrays, self._sources, self._memories = [], [], []
 
     def take(self, number: int) -> tuple[Any, BatchMemory | GivenMemory] | None:
         """Return a batch and its memory, which are the caller's then; None: there is none."""

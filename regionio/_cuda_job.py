@@ -19,6 +19,7 @@ from regionio.compose.gather import GatherKind
 from regionio.engines import ReadStats
 from regionio.engines.cuda.chunk import ChunkPlan, TileChunk
 from regionio.engines.cuda.composer import Composer
+from regionio.engines.cuda.device import explained
 from regionio.engines.cuda.held import HeldPart, HeldTiles
 from regionio.engines.cuda.memory import BatchMemory, GivenMemory
 from regionio.engines.cuda.routes import chunk_of
@@ -27,7 +28,7 @@ from regionio.engines.cuda.tables import ValueTables
 from regionio.engines.cuda.tasks import Tasks
 from regionio.engines.group import TileGroup, groups_of
 
-__all__ = ["CudaJob", "explained"]
+__all__ = ["CudaJob"]
 
 CHUNK_TILES = 1024
 
@@ -43,6 +44,8 @@ class JobOwner(Protocol):
         Tiles of earlier batches.
     tasks, lane, suits
         As of `ChunkPlan`.
+    failure
+        What went wrong first.
     """
 
     reader: Reader
@@ -50,6 +53,7 @@ class JobOwner(Protocol):
     tasks: Tasks
     lane: Tasks
     suits: dict[Encoding, GpuStreams | None]
+    failure: str
 
     def tables_for(self, group: TileGroup) -> ValueTables | None:
         """Return what gives other values for stored ones, None if there is no such thing."""
@@ -82,7 +86,7 @@ class CudaJob:
         self._window = window
         self._batches = batches
         self._errors: dict[int, BaseException] = {}
-        self._finished = threading.Event()
+        self._finished, self._ended = threading.Event(), threading.Event()
         self._event: Any = None
         self._composer: Composer | None = None
         self._again: list[HeldPart] = []
@@ -114,9 +118,11 @@ class CudaJob:
         if self._finished.is_set():
             return
         if error is not None:
-            error = explained(context, error, self._batches.nbytes)
+            error = explained(context.number, error, self._batches.nbytes)
+            self._work.failure = self._work.failure or str(error)
             first = self._batches.first_batch
             self._errors = dict.fromkeys(range(first, first + len(self._batches.counts)), error)
+            self._batches.drop()  # who keeps the error keeps the job
         else:
             self._compose_again(context)
             self._batches.complete(context)
@@ -124,12 +130,27 @@ class CudaJob:
         self._again.clear()
         self._finished.set()
 
+    def end(self, context: Context) -> None:
+        """Note that all that will ever be written is on its way."""
+        try:
+            self._event = self._event or context.compose_stream.record()
+        finally:
+            self._ended.set()
+
+    def settle(self) -> None:
+        """Let the stream that is current in the caller's thread wait for all that is written."""
+        self._ended.wait()
+        if self._event is not None:
+            with self.cupy.cuda.Device(self._device):
+                self.cupy.cuda.get_current_stream().wait_event(self._event)
+
     def wait(self, number: int) -> tuple[Any, BatchMemory | GivenMemory]:
         """Return a batch's pixels and their memory, once what makes them is on its way."""
         self._finished.wait()
-        if number in self._errors:
-            raise self._errors[number]
         taken = self._batches.take(number)
+        if number in self._errors:
+            del taken  # who keeps the error keeps this frame
+            raise self._errors[number]
         if taken is None:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
@@ -168,7 +189,8 @@ class CudaJob:
         alike: dict[GatherKind, list[tuple[Window, NDArray[Any]]]] = {}
         for part in self._again:
             if not part.chunk.finished:
-                msg = "a batch before this one, whose tiles it needs, could not be read"
+                reason = self._work.failure or "its loader was closed"
+                msg = f"a batch before this one, whose tiles it needs, could not be read: {reason}"
                 raise DeviceError(msg)
             found = self._sound(part.window, part.rows(context), part.failed)
             alike.setdefault(part.chunk.kind, []).append(found)
@@ -210,15 +232,3 @@ def _tile_bytes(reader: Reader, window: Window) -> int:
     if all(encoding.compression == "none" for encoding in index.encodings) and len(window):
         height = int((window.tiles["last_row"] - window.tiles["first_row"]).max())
     return height * width * max(index.samples, index.encodings[0].samples) * itemsize
-
-
-def explained(context: Context, error: BaseException, nbytes: int) -> BaseException:
-    """Return an error that says what to do where the GPU's memory is full."""
-    if isinstance(error, context.cupy.cuda.memory.OutOfMemoryError):
-        msg = (
-            f"the memory of cuda:{context.number} is full: regions that are read together take "
-            f"{nbytes} bytes, and their tiles as many again; lower batch_size, have nothing read "
-            f"ahead by prefetch_factor=0, or read smaller regions ({error})"
-        )
-        return DeviceError(msg)
-    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cuda_batches import CudaBatches
-from regionio._cuda_job import CudaJob, explained
+from regionio._cuda_job import CudaJob
 from regionio._errors import ClosedError
 from regionio._index import Encoding
 from regionio._reader import Reader, incomplete_regions, paint_masks, planned
@@ -17,6 +18,7 @@ from regionio._region import Region
 from regionio._window import Window
 from regionio.codecs.cuda import GpuStreams
 from regionio.engines import ReadStats
+from regionio.engines.cuda.device import current_event, uploaded_mask
 from regionio.engines.cuda.held import HeldTiles
 from regionio.engines.cuda.streams import DeviceThread, device_thread
 from regionio.engines.cuda.tables import ValueTables
@@ -82,9 +84,12 @@ class CudaWork:
         self._tables: dict[np.dtype[Any], ValueTables | None] = {}
         self._batch_size = batch_size
         self._thread: DeviceThread = device_thread(reader.device)
-        self._given = None if out is None else (out[None], self._thread.now())
+        self._number = reader.device
+        self._given = None if out is None else (out[None], current_event(self._number))
+        self._given_job: CudaJob | None = None
         self._next_region = self._regions = 0
         self._stats = ReadStats()
+        self.failure = ""
         self._cancelled = False
 
     @property
@@ -107,6 +112,8 @@ class CudaWork:
         memory = CudaBatches(reader, first // size, size, counts, incomplete, begin, self._given)
         job = CudaJob(self, window, memory)
         self._thread.submit(job)
+        if self._given is not None:
+            self._given_job = job
         masks = self._masks(window, first // size, counts, begin) if reader.return_mask else None
         batches = []
         for place in range(len(counts)):
@@ -120,7 +127,7 @@ class CudaWork:
         """Wait until a batch's work has been given to the GPU, and return it.
 
         The stream that is current in the caller's thread waits for the pixels; the thread does
-        not.
+        not. Nobody can help the GPU's thread.
         """
         self._thread.check_process()
         array, memory = batch.job.wait(batch.number)
@@ -128,24 +135,19 @@ class CudaWork:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
         self._regions += len(batch.locations)
-        mask = None if batch.mask is None else self._uploaded(batch.mask)
+        mask = None if batch.mask is None else uploaded_mask(self._number, batch.mask)
         return self.reader.region(
             array, mask, batch.locations, batch.indices, batch_size=self._batch_size, memory=memory
         )
 
-    def _uploaded(self, mask: NDArray[np.bool_]) -> Any:
-        try:
-            return self._thread.uploaded(mask)
-        except Exception as error:
-            told = explained(self._thread.context, error, mask.nbytes)
-            if told is error:
-                raise
-            raise told from error
-
     def cancel(self) -> None:
-        """Drop what is not finished."""
+        """Drop what is not finished; memory that was given is the caller's again."""
         self._cancelled = True
-        self.held.clear()
+        self.held.close()
+        if self._given_job is not None:
+            with suppress(Exception):  # the GPU may be lost
+                self._given_job.settle()
+        self._thread.sweep()
 
     def tables_for(self, group: TileGroup) -> ValueTables | None:
         """Return what gives other values for stored ones, None where computing them is less work."""

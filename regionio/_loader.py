@@ -219,7 +219,12 @@ class Loader:
     def _start(self) -> Epoch:
         options = self._options
         feed = self._locations.feed(self._epoch, shuffle=options.shuffle, seed=options.seed)
-        self._current = Epoch(self._reader, feed, options, self._skip, self._file.shared())
+        file = self._file.shared()
+        try:
+            self._current = Epoch(self._reader, feed, options, self._skip, file)
+        except BaseException:
+            file.close()
+            raise
         self._skip = 0
         return self._current
 

@@ -15,7 +15,7 @@ from regionio.engines.cuda.budget import Reservation
 __all__ = ["AnyWork", "begun", "read_region", "reserve_ahead"]
 
 AHEAD_BYTES = 2**30
-"""Of main memory, for batches that are read ahead."""
+"""For batches that a loader reads ahead, of main memory or a GPU's; of a GPU's there may be more."""
 
 
 class AnyWork(Protocol):
@@ -102,8 +102,8 @@ def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, o
         Memory to read into, or None.
     """
     work = begun(reader, 1, num_workers, out)
-    [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
     try:
+        [batch] = work.add(location[None], np.zeros(1, dtype=np.int64))
         return work.finish(batch, help_render=True)
     except BaseException:
         work.cancel()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 
+from regionio._errors import ClosedError
 from regionio._fork import renew_after_fork
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "WorkerPool",
     "dataloader_workers",
     "default_num_workers",
+    "ending_explained",
     "submit_or_drop",
     "worker_pool",
 ]
@@ -60,6 +63,18 @@ def submit_or_drop(executor: ThreadPoolExecutor, task: Callable[[], None]) -> No
     except BaseException:
         if claim.acquire(blocking=False):
             raise  # else a thread that was there already has it
+
+
+@contextmanager
+def ending_explained() -> Iterator[None]:
+    """Raise ClosedError where a thread can't be had because the process ends."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "shutdown" in str(error):  # nothing else tells it apart
+            msg = "the process ends: its main thread is over, and with it the threads that read"
+            raise ClosedError(msg) from error
+        raise
 
 
 worker_pool = WorkerPool()

@@ -26,9 +26,13 @@ from tests.kernels import compiled_average, compiled_bytestream, compiled_gather
 class DriverError(RuntimeError):
     """Stands for CUDARuntimeError."""
 
+    __module__ = "cupy_backends.cuda.api.runtime"
+
 
 class OutOfMemoryError(MemoryError):
     """Stands for CuPy's."""
+
+    __module__ = "cupy.cuda.memory"
 
 
 class Memory:
@@ -178,8 +182,10 @@ class Cupy(ModuleType):
         return Memory(nbytes)
 
     def empty(self, shape: Any, dtype: Any) -> Array:
-        self._alloc(int(np.prod(shape)) * np.dtype(dtype).itemsize)
-        return np.full(shape, 0xA5, dtype).view(Array)
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._alloc(nbytes)
+        array: Array = np.full(nbytes, 0xA5, np.uint8).view(dtype).reshape(shape).view(Array)
+        return array
 
     def zeros(self, shape: Any, dtype: Any) -> Array:
         return np.zeros(shape, dtype).view(Array)
@@ -189,6 +195,10 @@ class Cupy(ModuleType):
 
     def get_default_memory_pool(self) -> Any:
         return SimpleNamespace(free_bytes=lambda: 0)
+
+    def minimum(self, values: Any, most: Any) -> Array:
+        array: Array = np.minimum(values, most).view(Array)
+        return array
 
     def asnumpy(self, values: Any) -> np.ndarray:
         return np.array(values)
@@ -335,7 +345,7 @@ class FakeNvcomp:
                 else:
                     result = imagecodecs.zstd_decode(data)
             except (zlib.error, RuntimeError):
-                statuses[number] = 12
+                statuses[number], sizes[number] = 12, 2**60  # nobody says what it is then
                 continue
             statuses[number] = 0 if len(result) <= room else 15
             sizes[number] = min(len(result), room)

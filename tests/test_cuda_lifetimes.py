@@ -17,8 +17,15 @@ import pytest
 
 import regionio
 from regionio import ClosedError, CorruptFileError, DeviceError
+from regionio._cuda_work import CudaWork
 from regionio.engines.cuda.budget import AheadBudget
+from regionio.engines.cuda.held import HeldTiles
+from regionio.engines.cuda.nvimagecodec import MOST_VIEWS
+from regionio.engines.cuda.slabs import SlabPool
 from regionio.engines.cuda.streams import device_thread
+from regionio.engines.cuda.tables import ValueTables
+from tests.dicom_files import noise
+from tests.dicom_volumes import multi_frame, placed
 from tests.fake_cuda import Cupy, OutOfMemoryError
 from tests.kernels import COMPILER
 from tests.test_cuda_ways import JPEG_2000, frames
@@ -125,3 +132,92 @@ def test_loaders_share_what_may_be_read_ahead() -> None:
     assert budget.reserve(60, 1000).nbytes == 0
     del first
     assert budget.reserve(60, 20).nbytes == 20
+
+
+def test_tiles_that_are_kept_keep_no_slab_that_is_far_too_large(fake: Cupy) -> None:
+    pool = SlabPool(fake, [fake.cuda.Stream(non_blocking=True)], most_idle=2**26)
+    large = pool.take(2**24).slab
+    small = pool.take(2**16).slab
+    assert len(small.memory) <= 2**21 < len(large.memory)
+    assert pool.take(2**23).slab is large
+    pool.drop_idle()
+    assert pool.take(2**23).slab is not large
+
+
+def test_a_forked_process_gives_no_slab_back(fake: Cupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = SlabPool(fake, [fake.cuda.Stream(non_blocking=True)], most_idle=2**26)
+    lease = pool.take(100)
+    slab = lease.slab
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: 1)
+        del lease
+    assert not slab.is_idle
+
+
+def test_what_is_kept_while_a_loader_is_closed_is_let_go_of(fake: Cupy, slide: Path) -> None:
+    kept: list[Any] = []
+
+    class Closing(HeldTiles):
+        def add(self, *arguments: Any) -> None:
+            kept.append(self)
+            self.close()
+            super().add(*arguments)
+
+    work = CudaWork.__init__
+
+    def begin(self: Any, *arguments: Any, **options: Any) -> None:
+        work(self, *arguments, **options)
+        self.held = Closing(3)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CudaWork, "__init__", begin)
+        loader = regionio.open(slide).read_region(
+            [(0, 0)] * 9, (90, 90), batch_size=3, device="cuda"
+        )
+        assert len(list(loader)) == 3
+    assert kept
+    assert not any(held._held for held in kept)
+
+
+def test_a_slab_keeps_the_pictures_of_a_few_kinds(fake: Cupy, tmp_path: Path) -> None:
+    syntax, encode = JPEG_2000["htj2k"]
+    for number in range(2 * MOST_VIEWS):
+        shape = 2, 90 + number, 100
+        path = frames(tmp_path / f"{number}.dcm", syntax, shape, encode, "uint16")
+        with regionio.open(path) as image:
+            found = np.array(image.read_region(device="cuda").array)
+            np.testing.assert_array_equal(found, image.read_region())
+    views = [len(slab.views) for slab in device_thread(0).context.slabs._slabs]
+    assert max(views) == MOST_VIEWS
+
+
+def test_a_rescale_of_each_frame_keeps_few_tables(
+    fake: Cupy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regionio.engines.cuda.tables.MOST_TABLES", 3)
+    volume = (noise(16, 256, 256, 1, dtype="uint16") >> 4)[..., 0]
+    groups = [
+        {**placed(0, 0, float(number)),
+         "PixelValueTransformationSequence": {
+             "RescaleSlope": 1 + number, "RescaleIntercept": -9, "RescaleType": "HU"}}
+        for number in range(len(volume))
+    ]  # fmt: skip
+    path = multi_frame(tmp_path / "v.dcm", volume, groups, stored=12)
+    made: list[int] = []
+    addresses = ValueTables.addresses
+
+    def noted(self: ValueTables, *arguments: Any) -> Any:
+        found = addresses(self, *arguments)
+        made.append(len(self._made))
+        return found
+
+    monkeypatch.setattr(ValueTables, "addresses", noted)
+    image = regionio.open(path, values="modality")
+    places = [(0, 0, z) for z in [*range(16), *range(16)]]
+    options: dict[str, Any] = {"batch_size": 4, "num_workers": 2}
+    by_gpu = image.read_region(places, (256, 256, 1), device="cuda", **options)
+    for found, wanted in zip(
+        by_gpu, image.read_region(places, (256, 256, 1), **options), strict=True
+    ):
+        np.testing.assert_array_equal(np.array(found.array), wanted)
+    assert max(made) == 3

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 import regionio
+from regionio import ClosedError
 from regionio.engines.cuda import streams
 from regionio.engines.cuda.decoder_threads import DecoderThreads
 from regionio.engines.cuda.shared_calls import MOST_TILES, SharedCalls
@@ -123,7 +124,7 @@ def test_nothing_is_decoded_that_was_not_read(threads: DecoderThreads) -> None:
     assert shared.add("a", 1, read(OSError("gone")), calls).result(20) == FetchCount()
     threads.close()
     late = shared.add("b", 1, read(), calls)  # the process ends: nobody waits for ever
-    assert isinstance(late.exception(20), RuntimeError)
+    assert isinstance(late.exception(20), ClosedError)
     assert not calls.found
 
 

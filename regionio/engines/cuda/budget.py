@@ -96,3 +96,11 @@ class HeldBudget:
                 total -= one.nbytes
                 one.chunk = None
         self._all = deque(ref(one) for one in alive if one.chunk)
+
+    def clear(self) -> None:
+        """Let go of all chunks."""
+        for found in self._all:
+            held = found()
+            if held is not None:
+                held.chunk = None
+        self._all.clear()

@@ -97,6 +97,7 @@ class TileChunk:
         self.bytes: NDArray[np.uint8]
         self._buffer: PinnedBuffer | None = None
         self._rows: NDArray[Any] | None = None
+        self._kept_tables: list[Any] = []
         self.ranges = self.group.ranges()
         for member, reason in self.group.wrong_ranges().items():
             self.fail(member, CorruptFileError(reason))
@@ -125,9 +126,8 @@ class TileChunk:
         if self._rows is None:
             self._rows = self.rows()
             if self._tables is not None:
-                self._rows["table"] = self._tables.addresses(
-                    context, self.group.window.tiles["tile"]
-                )
+                tiles = self.group.window.tiles["tile"]
+                self._rows["table"], self._kept_tables = self._tables.addresses(context, tiles)
         return self._rows
 
     def start(self, context: Context) -> None:
@@ -212,7 +212,7 @@ class TileChunk:
 
     def upload(self, context: Context, buffer: NDArray[np.uint8]) -> int:
         """Copy a pinned buffer to the GPU; return the address."""
-        self.lease = context.slabs.take(len(buffer))
+        self.lease = context.slab(len(buffer))
         device = self.lease.slab.memory[: len(buffer)]
         device.set(buffer, stream=context.copy_stream)
         return int(device.data.ptr)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from regionio._workers import submit_or_drop
+from regionio._workers import ending_explained, submit_or_drop
 
 __all__ = ["JPEG2000_THREADS", "JPEG_THREADS", "DecoderThreads"]
 
@@ -44,30 +44,43 @@ class DecoderThreads:
     """
 
     def __init__(self, cupy: Any, number: int, most: int) -> None:
-        self._cupy = cupy
+        self._cupy, self._number = cupy, number
         self._local = threading.local()
         self._decoders: list[Closable] = []
-        self._pool = ThreadPoolExecutor(
-            most,
-            thread_name_prefix=f"regionio cuda:{number} decode",
-            initializer=lambda: cupy.cuda.Device(number).use(),
-        )
+        name = f"regionio cuda:{number} decode"
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix=name)
 
     def run(self, task: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Run a task in one of the threads; raises as `submit_or_drop` does."""
+        """Run a task in one of the threads.
+
+        Raises
+        ------
+        ClosedError
+            The process ends.
+        RuntimeError
+            As by `submit_or_drop`.
+        """
         future: Future[Result] = Future()
         waiting = [future]
 
         def work() -> None:
             mine = waiting.pop()  # else what is raised would keep itself, by this frame
             try:
+                self._select()
                 mine.set_result(task(*arguments))
             except BaseException as error:  # noqa: BLE001  it is raised where it is waited for
                 mine.set_exception(error)
             del mine
 
-        submit_or_drop(self._pool, work)
+        with ending_explained():
+            submit_or_drop(self._pool, work)
         return future
+
+    def _select(self) -> None:
+        """Have the thread use its GPU, which may fail like any call of CUDA."""
+        if not hasattr(self._local, "is_selected"):
+            self._cupy.cuda.Device(self._number).use()
+            self._local.is_selected = True
 
     def stream(self) -> Any:
         """Return the stream by which the thread that asks has its decoders work."""

@@ -8,13 +8,19 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regionio._errors import DeviceError
 
-__all__ = ["device_number", "opened_device"]
+__all__ = ["current_event", "device_number", "explained", "opened_device", "uploaded_mask"]
 
 EXTRAS = "pip install 'regionio[cuda12]' or 'regionio[cuda13]', whichever CUDA your driver has"
 DRIVER_SIGNS = "/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu"
 """Of a driver on Linux: NVIDIA's, Windows's for Linux, Jetson's."""
+
+DRIVER_ERRORS = "InsufficientDriver", "StubLibrary", "DriverMismatch", "CompatNotSupported"
+"""In CUDA's names of errors that another driver mends."""
 
 _first_process: list[int] = []
 
@@ -66,6 +72,57 @@ def opened_device(number: int) -> ModuleType:
     return cupy
 
 
+def current_event(number: int) -> Any:
+    """Return an event of the stream that is current in the caller's thread."""
+    cupy = opened_device(number)
+    with cupy.cuda.Device(number):
+        return cupy.cuda.get_current_stream().record()
+
+
+def uploaded_mask(number: int, mask: NDArray[np.bool_]) -> Any:
+    """Return a mask on the GPU, by the stream that is current in the caller's thread."""
+    cupy = opened_device(number)
+    try:
+        with cupy.cuda.Device(number):
+            return cupy.asarray(mask)
+    except Exception as error:
+        told = explained(number, error, mask.nbytes)
+        if told is error:
+            raise
+        raise told from error
+
+
+def explained(number: int, error: BaseException, nbytes: int) -> BaseException:
+    """Return an error of CuPy's as one that says what to do, any other as it is.
+
+    Parameters
+    ----------
+    number
+        Of the GPU.
+    error
+        What was raised.
+    nbytes
+        Bytes of the regions that were read together.
+    """
+    library = type(error).__module__.partition(".")[0]
+    if type(error).__name__ == "OutOfMemoryError" and library == "cupy":
+        msg = (
+            f"the memory of cuda:{number} is full: regions that are read together take "
+            f"{nbytes} bytes, and their tiles as many again; lower batch_size, have nothing read "
+            f"ahead by prefetch_factor=0, or read smaller regions ({error})"
+        )
+        return DeviceError(msg)
+    if isinstance(error, RuntimeError) and str(error).startswith("CuPy failed to load"):
+        return DeviceError(f"cuda:{number} can't be used: {error}: {EXTRAS}")
+    if library in {"cupy", "cupy_backends"}:
+        msg = (
+            f"cuda:{number} failed: {error}. Where this was no lack of memory, what this process "
+            "does on the GPU fails from now on: start another; nvidia-smi shows the GPU's state"
+        )
+        return DeviceError(msg)
+    return error
+
+
 @cache
 def _cupy() -> ModuleType:
     try:
@@ -92,6 +149,8 @@ def _device_count(cupy: Any) -> int:
         reason = str(error).partition(":")[0]
         if "NoDevice" in reason:
             return 0
-        what = "the driver is missing or too old for CuPy's CUDA; nvidia-smi shows what it has"
+        what = "nvidia-smi shows in what state GPU and driver are"
+        if any(sign in reason for sign in DRIVER_ERRORS):
+            what = "the driver is missing or too old for CuPy's CUDA; nvidia-smi shows what it has"
         msg = f"device 'cuda' can't be used ({reason}): {what}"
         raise DeviceError(msg) from error

@@ -24,7 +24,7 @@ class HeldPart:
     Parameters
     ----------
     chunk
-        The chunk; it is finished when the job that wants them ends.
+        The chunk; it is finished when the job that wants them ends, unless it has failed.
     members
         ``int64[n]``, their numbers in it.
     window
@@ -60,6 +60,7 @@ class HeldTiles:
     def __init__(self, batches: int) -> None:
         self._batches = batches
         self._held: list[Held] = []
+        self._is_closed = False
 
     def add(self, chunk: TileChunk, last_batch: int, nbytes: int, budget: HeldBudget) -> None:
         """Keep a chunk that has been started.
@@ -81,16 +82,24 @@ class HeldTiles:
         order = np.argsort(numbers)
         held = Held(chunk, last_batch, nbytes, order, numbers[order])
         self._held = [*self._held, held]
+        self._check_closed()
         budget.add(held)
 
     def expire(self, batch: int) -> None:
         """Let go of what is too old for a batch."""
         least = batch - self._batches
         self._held = [one for one in self._held if one.chunk and one.last_batch >= least]
+        self._check_closed()
 
-    def clear(self) -> None:
-        """Let go of all."""
+    def close(self) -> None:
+        """Let go of all, and keep nothing any more."""
+        self._is_closed = True
         self._held = []
+
+    def _check_closed(self) -> None:
+        """Let go of what was kept while another thread closed this."""
+        if self._is_closed:
+            self._held = []
 
     def find(self, window: Window) -> tuple[list[HeldPart], Window]:
         """Return the tiles of a window that are there, and the others."""

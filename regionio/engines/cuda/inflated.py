@@ -48,18 +48,23 @@ class InflatedChunk(TileChunk):
         self.futures.append(self.lane.run(self.read, placed, self.bytes))
 
     def bring(self, context: Context) -> None:
-        compressed = context.slabs.take(len(self.bytes))
-        source = compressed.slab.memory[: len(self.bytes)]
+        self._compressed = context.slab(len(self.bytes))
+        source = self._compressed.slab.memory[: len(self.bytes)]
         source.set(self.bytes, stream=context.decode_stream)
-        self.lease = context.slabs.take(self._slots.total)
+        self.lease = context.slab(self._slots.total)
         heads = self.bytes[self._place[:, None] + np.arange(2)]
         nbytes = self.ranges[self._slots.members, 1]
         mine = np.flatnonzero(self._streams.are_plain(heads, nbytes))
         left = set(range(len(self._slots.members))) - set(mine.tolist())
         if len(mine):
             left |= self._decompress(context, int(source.data.ptr), mine)
-        compressed.slab.busy = context.decode_stream.record()
+        self._compressed.slab.busy = context.decode_stream.record()
+        del self._compressed
         decode_left(context, self, self._slots, sorted(left))
+
+    def abandon(self, context: Context) -> None:
+        super().abandon(context)
+        self.__dict__.pop("_compressed", None)
 
     def _decompress(self, context: Context, source: int, mine: NDArray[np.int64]) -> set[int]:
         """Decompress tiles into their slots; return those in which something is wrong."""
@@ -73,7 +78,7 @@ class InflatedChunk(TileChunk):
             tables = uploaded(context, source + self._place[mine] + before, nbytes, slots, room)
             size = library.temporary_bytes(self._streams.kind, count, self._slots.nbytes)
             temporary = cupy.empty(max(1, size), cupy.uint8)
-            sizes, statuses = cupy.empty(count, np.uint64), cupy.empty(count, np.int32)
+            sizes, statuses = cupy.zeros(count, np.uint64), cupy.zeros(count, np.int32)
             first, second, third, fourth = (int(table.data.ptr) for table in tables)
             library.decompress(
                 self._streams.kind,
@@ -112,7 +117,7 @@ class InflatedChunk(TileChunk):
         cupy, count = context.cupy, len(self._slots.members)
         every = cupy.zeros(count, np.uint64)
         chosen = cupy.asarray(mine)
-        every[chosen] = sizes
+        every[chosen] = cupy.minimum(sizes, np.uint64(self._slots.nbytes))  # of damaged ones, too
         sums = cupy.zeros((count, 2), np.uint64)
         memory = self.lease.slab.memory
         kernel = self._kernel(context, "adler")

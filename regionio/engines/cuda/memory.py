@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regionio._errors import DeviceError
+
 __all__ = ["BatchMemory", "GivenMemory", "PinnedBuffer", "Retired"]
 
 MOST_RETIRED = 4
@@ -56,6 +58,14 @@ class Retired:
                 self._waiting.popleft()
         finally:
             self._lock.release()
+
+    def settle(self) -> None:
+        """Wait until nobody works with any of it, and let go of all."""
+        with self._lock:
+            while self._waiting:  # the collector may add to it meanwhile
+                for event in self._waiting[0][1]:
+                    event.synchronize()
+                self._waiting.popleft()
 
     def clear(self) -> None:
         """Let go of all."""
@@ -214,15 +224,30 @@ class PinnedBuffer:
         self._memory = np.empty(0, np.uint8)
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return ``uint8[nbytes]``, the caller's until `give_back`."""
-        self.is_taken = True
+        """Return ``uint8[nbytes]``, the caller's until `give_back`.
+
+        Raises
+        ------
+        DeviceError
+            There is no such memory.
+        """
         if len(self._memory) < nbytes:
             self._memory = np.empty(0, np.uint8)  # let go of the old one first
             size = self.size_for(nbytes)
             cuda = self._cupy.cuda
-            # not from CuPy's pool, which keeps every size that was ever asked for
-            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(size), 0)
+            try:  # not CuPy's pool, which keeps every size that was ever asked for
+                memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(size), 0)
+            except cuda.runtime.CUDARuntimeError as error:
+                if "MemoryAllocation" not in str(error):
+                    raise
+                msg = (
+                    f"the machine has no {size} bytes of memory that can be pinned, through which "
+                    "tiles go to the GPU: lower batch_size, have nothing read ahead by "
+                    "prefetch_factor=0, or read smaller regions"
+                )
+                raise DeviceError(msg) from error
             self._memory = np.frombuffer(memory, np.uint8, size)
+        self.is_taken = True
         return self._memory[:nbytes]
 
     def give_back(self, events: list[Any]) -> None:

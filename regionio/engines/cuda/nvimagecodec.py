@@ -17,6 +17,9 @@ from regionio.engines.cuda.slots import Slots
 
 __all__ = ["Jpeg2000Decoder", "nvimagecodec", "parsed", "slot_views"]
 
+MOST_VIEWS = 4
+"""Kinds of slots whose pictures a slab keeps."""
+
 KINDS = ("GPU_ONLY", "HYBRID_CPU_GPU")
 """nvImageCodec's names for what decodes JPEG 2000. The CPU's is never used: what it falls back to
 may be zeros, and ours says what is wrong."""
@@ -101,7 +104,10 @@ def slot_views(slab: Slab, slots: Slots, idle_stream: Any) -> list[Any]:
         wait until that has nothing to do.
     """
     codec: Any = nvimagecodec()
-    views = slab.views.setdefault((slots.shape, slots.dtype), [])
+    kind = slots.shape, slots.dtype
+    views = slab.views[kind] = slab.views.pop(kind, [])  # the last of them
+    while len(slab.views) > MOST_VIEWS:
+        slab.views.pop(next(iter(slab.views)))
     address = int(slab.memory.data.ptr)
     plain = slots.shape[:2] if slots.shape[2] == 1 else slots.shape
     for number in range(len(views), len(slots.members)):

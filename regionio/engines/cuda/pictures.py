@@ -50,7 +50,7 @@ class StreamChunk(TileChunk):
 
     def start(self, context: Context) -> None:
         self.take_buffer(context, self.tiles.total)
-        self.lease = context.slabs.take(self.tiles.slots.total)
+        self.lease = context.slab(self.tiles.slots.total)
         read = self.lane.run(self._read)
         self.futures.append(read)
         self.futures.append(self.decoded(context, read))

@@ -14,7 +14,7 @@ from regionio.engines.cuda.fetch import places_for
 from regionio.engines.cuda.streams import Context
 from regionio.storage.kvikio import DeviceFile, runs_of
 
-__all__ = ["KvikioChunk", "RawChunk", "is_for_kvikio"]
+__all__ = ["KvikioChunk", "RawChunk", "are_long_runs"]
 
 LEAST_RUN_BYTES = 256 * 1024
 """Of what KvikIO reads in one go on average: each takes it 14 µs and Python's lock."""
@@ -66,7 +66,7 @@ class KvikioChunk(RawChunk):
     def start(self, context: Context) -> None:
         self._runs = runs_of(self.ranges, self.group.storage.identity.size)
         self._place = self._runs.place
-        self.lease = context.slabs.take(self._runs.total)
+        self.lease = context.slab(self._runs.total)
         slab = self.lease.slab
         if slab.busy is not None:
             slab.busy.synchronize()  # KvikIO knows of no stream
@@ -87,7 +87,7 @@ class KvikioChunk(RawChunk):
         super().abandon(context)
 
 
-def is_for_kvikio(ranges: NDArray[np.int64]) -> bool:
+def are_long_runs(ranges: NDArray[np.int64]) -> bool:
     """Return whether ranges lie together so that KvikIO reads them sooner than `preadv`."""
     runs = runs_of(ranges, int(ranges.sum(axis=1).max(initial=0)))
     return len(runs.offset) * LEAST_RUN_BYTES <= runs.total

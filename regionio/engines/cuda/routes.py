@@ -52,7 +52,7 @@ from regionio.engines.cuda.nvcomp import nvcomp
 from regionio.engines.cuda.nvimagecodec import nvimagecodec
 from regionio.engines.cuda.nvjpeg import LEAST_BATCH, Process, nvjpeg
 from regionio.engines.cuda.pictures import Jpeg2000Chunk, JpegChunk
-from regionio.engines.cuda.raw import KvikioChunk, RawChunk, is_for_kvikio
+from regionio.engines.cuda.raw import KvikioChunk, RawChunk, are_long_runs
 from regionio.engines.cuda.streams import Context
 from regionio.engines.group import TileGroup
 from regionio.storage import NO_RANGES, FetchCount
@@ -118,7 +118,7 @@ def _picture_chunk(context: Context, plan: ChunkPlan) -> TileChunk | None:
 
 def _is_for_kvikio(group: TileGroup) -> bool:
     """Return whether KvikIO is there, and reads a group's tiles sooner than `preadv` does."""
-    if kvikio() is None or not is_for_kvikio(group.ranges()):
+    if kvikio() is None or not are_long_runs(group.ranges()):
         return False
     return group.storage.ranges(NO_RANGES) is not None  # a file, and no memory
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from regionio.engines.cuda.decoder_threads import DecoderThreads
@@ -66,12 +67,20 @@ class SharedCalls(Generic[Waiting]):
                 return
             self._waiting.append(entry)
             try:
-                self._threads.run(self._call)
+                call = self._threads.run(self._call)
             except BaseException as error:  # noqa: BLE001  it is raised where the chunk is waited for
                 self._give_up(entry, error)
+            else:
+                call.add_done_callback(partial(self._note_call, entry))
 
         read.add_done_callback(is_read)
         return entry.done
+
+    def _note_call(self, entry: _Entry[Waiting], call: Future[None]) -> None:
+        """Tell of a thread that could not even begin."""
+        error = call.exception()
+        if error is not None:
+            self._give_up(entry, error)
 
     def _give_up(self, entry: _Entry[Waiting], error: BaseException) -> None:
         """Tell that no thread will decode a chunk, unless one has it already."""

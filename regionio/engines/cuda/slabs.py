@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from typing import Any
 __all__ = ["Lease", "Slab", "SlabPool"]
 
 ROUNDING_BYTES = 2**20
+
+MOST_ROOM = 4
+"""A slab is taken for tiles that need no less than this part of it: who keeps them keeps it all."""
 
 
 @dataclass(eq=False)
@@ -52,7 +56,7 @@ class Lease:
         self._pool = pool
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        if not sys.is_finalizing() and self._pool.is_mine():
             self._pool.give_back(self.slab)
 
 
@@ -80,6 +84,11 @@ class SlabPool:
         self._streams = streams
         self._slabs: list[Slab] = []
         self._lock = threading.RLock()  # the collector may give one back while one is taken
+        self._process = os.getpid()
+
+    def is_mine(self) -> bool:
+        """Return whether this process made the pool: in a forked one its lock may be taken for ever."""
+        return os.getpid() == self._process
 
     def take(self, nbytes: int) -> Lease:
         """Return a slab of at least so many bytes, which the streams write when it is free."""
@@ -90,12 +99,14 @@ class SlabPool:
 
     def _chosen(self, nbytes: int) -> Slab:
         idle = [slab for slab in self._slabs if slab.is_idle]
-        fitting = [slab for slab in idle if len(slab.memory) >= nbytes]
+        largest = MOST_ROOM * max(nbytes, ROUNDING_BYTES)
+        fitting = [slab for slab in idle if nbytes <= len(slab.memory) <= largest]
         if fitting:
             slab = min(fitting, key=lambda slab: len(slab.memory))
         else:
-            for small in idle:
-                self._drop(small)
+            for slab in idle:
+                if len(slab.memory) < nbytes:
+                    self._drop(slab)
             slab = self._new(nbytes + nbytes // 8)
         slab.is_idle = False
         return slab
@@ -106,6 +117,12 @@ class SlabPool:
             slab.is_idle = True
             idle = [len(other.memory) for other in self._slabs if other.is_idle]
             if sum(idle) > self._most_idle:
+                self._drop(slab)
+
+    def drop_idle(self) -> None:
+        """Let CuPy's allocator have the memory that nobody needs now."""
+        with self._lock:
+            for slab in [slab for slab in self._slabs if slab.is_idle]:
                 self._drop(slab)
 
     def close(self) -> None:

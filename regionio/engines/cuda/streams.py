@@ -9,9 +9,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from regionio._errors import ClosedError, DeviceError
 from regionio.engines.cuda.budget import AheadBudget, HeldBudget, Reservation
@@ -23,7 +22,7 @@ from regionio.engines.cuda.decoder_threads import (
 from regionio.engines.cuda.device import opened_device
 from regionio.engines.cuda.memory import PinnedBuffer, Retired
 from regionio.engines.cuda.shared_calls import SharedCalls
-from regionio.engines.cuda.slabs import SlabPool
+from regionio.engines.cuda.slabs import Lease, SlabPool
 from regionio.storage import FileIdentity
 from regionio.storage.kvikio import DeviceFile
 
@@ -51,6 +50,8 @@ MOST_ROOM = 16
 
 AHEAD_SHARES, FREE_SHARES = 8, 2
 """Batches that loaders read ahead may take this part of it together, and each that of what is free."""
+
+Result = TypeVar("Result")
 
 
 class Context:
@@ -129,6 +130,20 @@ class Context:
         free += self.cupy.get_default_memory_pool().free_bytes()
         return self._ahead.reserve(wanted, int(free) // FREE_SHARES)
 
+    def slab(self, nbytes: int) -> Lease:
+        """Return memory for tiles, as `SlabPool.take` does."""
+        return self.allocated(partial(self.slabs.take, nbytes))
+
+    def allocated(self, allocate: Callable[[], Result]) -> Result:
+        """Return what a function allocates, by two tries where memory is kept for others."""
+        try:
+            return allocate()
+        except self.cupy.cuda.memory.OutOfMemoryError:
+            self.held.clear()
+            self.retired.settle()
+            self.slabs.drop_idle()
+        return allocate()
+
     def device_file(self, identity: FileIdentity, threads: int) -> DeviceFile:
         """Return a file as KvikIO has opened it; those used last stay open."""
         file = self._files.pop(identity, None)
@@ -192,6 +207,10 @@ class Job(Protocol):
         """Do what is left when all chunks were finished, or note that nothing more will be done."""
         ...
 
+    def end(self, context: Context) -> None:
+        """Note that no chunk is left, whatever came of it."""
+        ...
+
 
 class DeviceThread:
     """Does the jobs of all loaders of one GPU, in turn.
@@ -215,17 +234,11 @@ class DeviceThread:
         )
         self._thread.start()
 
-    def now(self) -> Any:
-        """Return an event of the stream that is current in the caller's thread."""
-        cupy = opened_device(self.number)
-        with cupy.cuda.Device(self.number):
-            return cupy.cuda.get_current_stream().record()
-
-    def uploaded(self, array: NDArray[Any]) -> Any:
-        """Return an array on the GPU, by the stream that is current in the caller's thread."""
-        cupy = opened_device(self.number)
-        with cupy.cuda.Device(self.number):
-            return cupy.asarray(array)
+    def sweep(self) -> None:
+        """Let go of memory that nobody works with any more."""
+        if os.getpid() == self._process:
+            with contextlib.suppress(Exception):  # the GPU may be lost
+                self.context.retired.sweep()
 
     def check_process(self) -> None:
         """Raise in a process that was forked from the one that this thread is in.
@@ -304,6 +317,8 @@ class _Pipeline:
             if id(job) not in self._failed:
                 self._try(job, lambda: job.done(self._context, None))
             self._failed.discard(id(job))
+            with contextlib.suppress(Exception):  # the GPU may be lost
+                job.end(self._context)
         elif id(job) in self._failed or not self._try(job, lambda: chunk.finish(self._context)):
             self._abandon(chunk)
         return True
@@ -331,46 +346,54 @@ class _Pipeline:
     def _start_next(self, *, wait: bool) -> bool:
         """Start one chunk; return False if there is none to start now."""
         if self._current is None:
-            try:
-                job = None if self._ended else self._jobs.get(block=wait)
-            except queue.Empty:
-                return False
-            if job is None:
-                self._ended = True
-                return False
-            self._current = job, job.chunks(self._context)
+            self._current = self._next_job(wait=wait)
+        if self._current is None:
+            return False
         job, chunks = self._current
-        if self._ending.is_set() and id(job) not in self._failed:
-            self._failed.add(id(job))
-            job.done(self._context, ClosedError(ENDING))
-        begun: list[Chunk] = []
-        found: list[Chunk] = []
+        if self._ending.is_set():
+            self._fail(job, ClosedError(ENDING))
+        chunk = None if id(job) in self._failed else self._begun(job, chunks)
+        if chunk is None:  # the job has no more
+            self._current = None
+        self._started.append((job, chunk))
+        return True
 
-        def start() -> None:
-            chunk = next(chunks, None) if id(job) not in self._failed else None
+    def _next_job(self, *, wait: bool) -> tuple[Job, Iterator[Chunk]] | None:
+        """Return the job that has waited longest, None if there is none."""
+        try:
+            job = None if self._ended else self._jobs.get(block=wait)
+        except queue.Empty:
+            return None
+        if job is None:
+            self._ended = True
+            return None
+        return job, job.chunks(self._context)
+
+    def _begun(self, job: Job, chunks: Iterator[Chunk]) -> Chunk | None:
+        """Return a job's next chunk, which threads work for now; None: it has no more, or failed."""
+        chunk = None
+        try:
+            chunk = next(chunks, None)
             if chunk is not None:
-                begun.append(chunk)
                 chunk.start(self._context)
                 chunk.on_change(self._wake.set)
-                found.append(chunk)
-
-        if not self._try(job, start):
-            for chunk in begun:
+        except BaseException as error:  # noqa: BLE001  it is raised where the batch is waited for
+            self._fail(job, error)
+            if chunk is not None:
                 self._abandon(chunk)
-        if not found:  # the job has no more
-            self._current = None
-            self._started.append((job, None))
-        else:
-            self._started.append((job, found[0]))
-        return True
+            return None
+        return chunk
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        self._failed.add(id(job))
+        job.done(self._context, error)
 
     def _try(self, job: Job, work: Callable[[], None]) -> bool:
         """Work for a job; return whether that went well."""
         try:
             work()
         except BaseException as error:  # noqa: BLE001  it is raised where the batch is waited for
-            self._failed.add(id(job))
-            job.done(self._context, error)
+            self._fail(job, error)
             return False
         return True
 

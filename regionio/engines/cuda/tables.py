@@ -14,6 +14,9 @@ from regionio.values import TileConversion
 
 __all__ = ["ValueTables"]
 
+MOST_TABLES = 64
+"""That are kept for the next tiles."""
+
 
 class ValueTables:
     """What becomes of the stored values of tiles, where it can be looked up.
@@ -43,14 +46,26 @@ class ValueTables:
         table = self._convert.table(0, self._stored)
         return replace(kind, table=str(table.dtype), table_values=table.shape[1])
 
-    def addresses(self, context: Context, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return ``int64[n]``, the address of each tile's table."""
+    def addresses(
+        self, context: Context, tiles: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return ``int64[n]``, the address of each tile's table, and the tables, to be kept as long."""
         numbers = self._convert.numbers_of(tiles)
         found = np.zeros(len(numbers), dtype=np.int64)
+        tables = []
         for number in np.unique(numbers).tolist():
-            if number not in self._made:
-                table = self._convert.table(number, self._stored)
-                with context.compose_stream:
-                    self._made[number] = context.cupy.asarray(np.ascontiguousarray(table))
-            found[numbers == number] = self._made[number].data.ptr
-        return found
+            table = self._made.pop(number, None)
+            if table is None:
+                table = self._copied(context, number)
+            self._made[number] = table  # the last of them
+            found[numbers == number] = table.data.ptr
+            tables.append(table)
+        while len(self._made) > MOST_TABLES:
+            self._made.pop(next(iter(self._made)))
+        return found, tables
+
+    def _copied(self, context: Context, number: int) -> Any:
+        """Return a table in the GPU's memory."""
+        table = np.ascontiguousarray(self._convert.table(number, self._stored))
+        with context.compose_stream:
+            return context.cupy.asarray(table)

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from regionio._errors import ClosedError
-from regionio._workers import worker_pool
+from regionio._workers import ending_explained, worker_pool
 
 __all__ = ["Tasks"]
 
@@ -52,15 +51,13 @@ class Tasks:
     def _start(self, entry: tuple[Future[Any], Callable[[], Any]]) -> None:
         """Have a thread work; where there is none to be had, nobody waits for the entry for ever."""
         try:
-            worker_pool.submit(self._work)
-        except BaseException as error:
+            with ending_explained():
+                worker_pool.submit(self._work)
+        except BaseException:
             with self._lock:
                 self._running -= 1
                 if entry in self._waiting:
                     self._waiting.remove(entry)
-            if "shutdown" in str(error):
-                msg = "the process ends: its main thread is over, and with it the threads that read"
-                raise ClosedError(msg) from error
             raise
 
     def _work(self) -> None:
