@@ -15,7 +15,7 @@ from regionio.engines.cuda.budget import Reservation
 __all__ = ["AnyWork", "begun", "read_region", "reserve_ahead"]
 
 AHEAD_BYTES = 2**30
-"""For batches that a loader reads ahead, of main memory or a GPU's; of a GPU's there may be more."""
+"""Of main memory, for batches that a loader reads ahead."""
 
 
 class AnyWork(Protocol):
@@ -79,12 +79,11 @@ def reserve_ahead(reader: Reader, wanted: int) -> Reservation:
     wanted
         What they would take if there were enough.
     """
-    if reader.device is None or wanted <= AHEAD_BYTES:
+    if reader.device is None:
         return Reservation(AHEAD_BYTES)
     from regionio.engines.cuda.streams import device_thread
 
-    found = device_thread(reader.device).context.reserve_ahead(wanted)
-    return found if found.nbytes > AHEAD_BYTES else Reservation(AHEAD_BYTES)
+    return device_thread(reader.device).context.reserve_ahead(wanted)
 
 
 def read_region(reader: Reader, location: NDArray[np.int64], num_workers: int, out: Any) -> Region:

@@ -68,6 +68,8 @@ def test_large_batches_are_read_ahead_as_far_as_memory_allows(
     fake: Cupy, slide: Path, monkeypatch: pytest.MonkeyPatch, share: int, ahead: int
 ) -> None:
     monkeypatch.setattr("regionio._work.AHEAD_BYTES", 1)
+    monkeypatch.setattr(streams, "LEAST_SHARE_BYTES", 1)
+    monkeypatch.setattr(streams, "MOST_SHARE_BYTES", 2**20)
     monkeypatch.setattr("regionio._loader.MOST_BYTES", 1)  # none are small
     fake.cuda.runtime.memGetInfo = lambda: (share, share)
     pulled: list[int] = []

@@ -125,10 +125,14 @@ class Context:
 
     def reserve_ahead(self, wanted: int) -> Reservation:
         """Reserve memory for batches that a loader reads ahead, as much as there is for them."""
+        least = Reservation(self.share_bytes)
+        if wanted <= least.nbytes:
+            return least
         with self.cupy.cuda.Device(self.number):
             free, _ = self.cupy.cuda.runtime.memGetInfo()
         free += self.cupy.get_default_memory_pool().free_bytes()
-        return self._ahead.reserve(wanted, int(free) // FREE_SHARES)
+        found = self._ahead.reserve(wanted, int(free) // FREE_SHARES)
+        return found if found.nbytes > least.nbytes else least
 
     def slab(self, nbytes: int) -> Lease:
         """Return memory for tiles, as `SlabPool.take` does."""
