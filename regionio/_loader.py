@@ -159,16 +159,17 @@ class Loader:
         Returns
         -------
         dict
-            Plain integers: epoch, delivered (batches of that epoch), seed and batch_size. After the
-            last batch it is the beginning of the next epoch.
+            Plain integers: epoch, delivered (batches of that epoch), seed, batch_size and, where it
+            is known, the number of locations. After the last batch it is the beginning of the next
+            epoch; after an error, an interrupt or `close` it is where that came: the batch that
+            could not be read is passed by adding 1 to delivered.
         """
-        epoch, delivered = self._epoch, self._skip
-        if self._current is not None:
-            delivered = self._current.delivered
-            if self._current.exhausted:
-                epoch, delivered = epoch + 1, 0
+        epoch, delivered = self._position()
         seed, batch_size = self._options.seed, self._options.batch_size
-        return {"epoch": epoch, "delivered": delivered, "seed": seed, "batch_size": batch_size}
+        state = {"epoch": epoch, "delivered": delivered, "seed": seed, "batch_size": batch_size}
+        if isinstance(self._locations, LocationSequence):
+            state["locations"] = len(self._locations)
+        return state
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where another loader over the same locations stood.
@@ -181,7 +182,7 @@ class Loader:
         Raises
         ------
         ValueError
-            It is of a loader with another batch size, or no such state.
+            It is of a loader with another batch size or of other locations, or no such state.
         """
         wrong = [
             key for key in ("epoch", "delivered", "seed", "batch_size") if state.get(key, -1) < 0
@@ -195,6 +196,14 @@ class Loader:
                 f"{self._options.batch_size}: it would resume at another place"
             )
             raise ValueError(msg)
+        if isinstance(self._locations, LocationSequence):
+            have = len(self._locations)
+            if state.get("locations", have) != have or state["delivered"] > len(self):
+                msg = (
+                    f"the state is of other locations than this loader's {have}: {state!r}; with "
+                    "others it would resume at another place"
+                )
+                raise ValueError(msg)
         with self._lock:
             self._end_epoch()
             self._epoch, self._skip = state["epoch"], state["delivered"]
@@ -203,7 +212,9 @@ class Loader:
     def close(self) -> None:
         """Stop reading and let go of batches that were not asked for."""
         with self._lock:
+            position = self._position()
             self._end_epoch()
+            self._epoch, self._skip = position
             self._closed = True
 
     def __enter__(self) -> Self:
@@ -227,6 +238,16 @@ class Loader:
             raise
         self._skip = 0
         return self._current
+
+    def _position(self) -> tuple[int, int]:
+        """Return an epoch, and how many of its batches were delivered."""
+        current = self._current
+        if current is None:
+            return self._epoch, self._skip
+        is_known = isinstance(self._locations, LocationSequence)
+        if current.exhausted or (is_known and current.delivered >= len(self)):
+            return self._epoch + 1, 0
+        return self._epoch, current.delivered
 
     def _end_epoch(self) -> None:
         if self._current is not None:
@@ -271,7 +292,7 @@ class Epoch:
         self._superseded = False
         self._renew()
         self._handed_out = 0
-        self.delivered = skip
+        self.delivered = self._planned = skip
         self._to_skip = skip * options.batch_size
         self._finalizer = weakref.finalize(self, _end, self._work, file)
         self._finalizer.atexit = False
@@ -329,8 +350,8 @@ class Epoch:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every batch has been delivered."""
-        return self._exhausted and not self._ahead
+        """Whether every batch has been delivered, as far as that is known."""
+        return self._exhausted and self._error is None and self.delivered >= self._planned
 
     @property
     def stats(self) -> ReadStats:
@@ -363,7 +384,9 @@ class Epoch:
                 whole = len(locations) // batch_size * batch_size
                 locations, indices = locations[:whole], indices[:whole]
             if len(locations):
-                self._ahead.extend(self._work.add(locations, indices))
+                batches = self._work.add(locations, indices)
+                self._planned += len(batches)
+                self._ahead.extend(batches)
 
 
 def _end(work: AnyWork, file: OpenedFile) -> None:

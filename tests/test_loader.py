@@ -16,6 +16,7 @@ import tifffile
 
 import regionio
 from regionio._cache import TileCache
+from regionio._reader import Work
 from regionio._workers import default_num_workers
 
 
@@ -226,7 +227,8 @@ def test_a_loader_resumes_after_what_was_delivered(slide: regionio.Image) -> Non
     epoch = iter(whole)
     kept = [next(epoch).indices.tolist() for _ in range(4)]
     state = whole.state_dict()
-    assert state == {"epoch": 1, "delivered": 4, "seed": 11, "batch_size": 5}
+    count = len(grid(250))
+    assert state == {"epoch": 1, "delivered": 4, "seed": 11, "batch_size": 5, "locations": count}
     rest = [batch.indices.tolist() for batch in epoch]
     resumed = loader()
     resumed.load_state_dict(state)
@@ -239,12 +241,46 @@ def test_a_loader_resumes_after_what_was_delivered(slide: regionio.Image) -> Non
     ]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("end", ["close", "interrupt", "damage", "last"])
+def test_where_a_loader_stands_when_it_ends_early(
+    slide: regionio.Image, monkeypatch: pytest.MonkeyPatch, end: str, num_workers: int
+) -> None:
+    places = grid(250)[:40]
+    options: dict[str, Any] = {"batch_size": 5, "shuffle": True, "num_workers": num_workers}
+    expected = [batch.indices.tolist() for batch in slide.read_region(places, (16, 16), **options)]
+    loader = slide.read_region(places, (16, 16), **options)
+    read = [next(loader).indices.tolist() for _ in range(8 if end == "last" else 3)]
+    if end in {"interrupt", "damage"}:
+        kind = KeyboardInterrupt if end == "interrupt" else regionio.DecodeError
+
+        def fails(*_: Any, **__: Any) -> None:
+            raise kind
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Work, "finish", fails)
+            with pytest.raises(kind):
+                next(loader)
+    if end == "last":
+        assert loader.state_dict()["epoch"] == 1
+        assert loader.state_dict()["delivered"] == 0
+        return
+    before = loader.state_dict()
+    loader.close()
+    assert loader.state_dict() == before
+    resumed = slide.read_region(places, (16, 16), **options)
+    resumed.load_state_dict(before)
+    assert read + [batch.indices.tolist() for batch in resumed] == expected
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"batch_size": 7}, "batches of 7"),
         ({"delivered": -1}, "delivered"),
         ({"epoch": -3}, "epoch"),
+        ({"locations": 7}, "other locations"),
+        ({"delivered": 1000}, "other locations"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused(
