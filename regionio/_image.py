@@ -353,7 +353,7 @@ class Image:
             floating dtype, float32 if none is given.
         spacing
             Distance of neighbouring pixels of the result, one number or (x, y), in the image's
-            unit, instead of a level. Where no level has it (to 0.1 %), the next finer one is read
+            unit, instead of a level. Where no level has it (to 1 %), the next finer one is read
             and averaged over areas; `size` is in pixels of the result, and the mask says which of
             them lie wholly inside the image. Up to 10 % finer than level 0 it is interpolated;
             finer is a ValueError.

@@ -15,8 +15,12 @@ from regionio._resample import area_average, rounded_to
 
 __all__ = ["Resampling", "level_and_factors", "pair"]
 
-SAME = 0.001
-"""A level whose spacing differs by no more than this share is read as it is."""
+SAME = 0.01
+"""A level whose spacing differs by no more than this share is read as it is: scanners' 0.499 for 0.5
+is common, and averaging would cost much and blur more than so small a difference of scale is worth."""
+
+COVERED = 0.999
+"""Share of a pixel that must lie inside for all of it to count as inside."""
 
 FINER = 0.1
 """How much finer than the largest level a spacing may be: more would be invented detail."""
@@ -131,7 +135,7 @@ class Resampling:
         self, mask: NDArray[np.bool_], begin: NDArray[np.float64], out: NDArray[np.bool_]
     ) -> None:
         """Make a region's mask: which of its pixels lie wholly inside; parameters as in `average`."""
-        out[...] = self._average(mask, begin) > 1 - SAME
+        out[...] = self._average(mask, begin) > COVERED
 
     def _average(self, source: NDArray[Any], begin: NDArray[np.float64]) -> NDArray[Any]:
         rows, columns = self.edges(begin)

@@ -174,3 +174,13 @@ def test_an_error_in_a_worker_is_raised_at_its_batch(
         loader = image.read_region([(0, 0), (9, 9)], (40, 40), spacing=0.7, num_workers=2)
         with pytest.raises(MemoryError, match="averages"):
             next(loader)
+
+
+def test_a_level_within_a_hundredth_is_read_as_it_is(path: Path) -> None:
+    slide, spacing = regionio.open(path), SPACING
+    near = slide.read_region((40, 50), (60, 70), spacing=spacing * 1.009)
+    np.testing.assert_array_equal(near, slide.read_region((40, 50), (60, 70)))
+    assert near.spacing["X"] == pytest.approx(spacing)
+    coarser = slide.read_region((40, 50), (60, 70), spacing=spacing * 1.011)
+    assert coarser.spacing["X"] == pytest.approx(spacing * 1.011)
+    assert (np.asarray(coarser) != np.asarray(near)).any()

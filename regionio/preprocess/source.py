@@ -279,6 +279,13 @@ def _check(image: Image, paths: list[str]) -> None:
     if len(index.levels) > 1 or index.levels[0].tiles.plane_tiles > 1:
         msg = f"{path!r} is a whole slide; regionio extract takes patches of slides"
         raise UnsupportedFormatError(msg)
+    times, _, depth = index.levels[0].tiles.grid[:3]
+    if times > 1 and depth > 1:
+        msg = (
+            f"{path!r} is a volume at {times} times, and one is preprocessed: write each by "
+            "regionio read --t N --depth 0, or process arrays by regionio.preprocess"
+        )
+        raise UnsupportedFormatError(msg)
 
 
 def frames_in(

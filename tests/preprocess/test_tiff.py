@@ -34,6 +34,7 @@ from regionio.preprocess.tiff import (
 )
 from regionio.preprocess.volumes import CentralSlice, Interpolate, Keep, MaxIntensity
 from tests.dicom_files import ROOT, by_pydicom, noise, shape_of, write
+from tests.dicom_volumes import multi_frame, numbered, placed
 
 DBT = Path(__file__).parent.parent / "data" / "hologic_dbt_j2k_4frames.dcm"
 
@@ -359,6 +360,13 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         read_frames(path, Keep())
     with pytest.raises(UnsupportedFormatError):
         read_frames(DBT.parent / "CMU-1-Small-Region.svs", Keep())
+    times = [
+        {**placed(0, 0, 2.5 * (n // 2)), **numbered(TemporalPositionIndex=1 + n % 2)}
+        for n in range(6)
+    ]
+    moving = multi_frame(tmp_path / "t.dcm", noise(6, 8, 9, 1, dtype="uint16")[..., 0], times)
+    with pytest.raises(UnsupportedFormatError, match="a volume at 2 times"):
+        read_frames(moving, Keep())
     tifffile.imwrite(tmp_path / "x.tif", noise(8, 8))
     with pytest.raises(UnsupportedFormatError, match="does not say how it was made"):
         provenance_of(tmp_path / "x.tif")

@@ -21,7 +21,9 @@ Where it differs from openslide-python:
 - All slides share the process's cache, whose size `OpenSlide.set_cache` sets.
 - Slides can be pickled.
 
-`openslide.deepzoom.DeepZoomGenerator` of openslide-python takes these slides as they are.
+`openslide.deepzoom.DeepZoomGenerator` of openslide-python takes these slides as they are. As it finds
+the level of a downsample of exactly 4 here, tiles at the right and lower edge may be a pixel smaller
+than its `get_tile_dimensions` says, where the file rounded the level's size down.
 
 >>> from regionio.compat import openslide
 >>> with openslide.open_slide("tests/data/CMU-1-Small-Region.svs") as slide:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from regionio._errors import RegionIOError
 from regionio._index import SceneInfo
+from regionio.formats.dicom.acquisitions import volumes_of
 from regionio.formats.dicom.instance import Instance
 from regionio.formats.dicom.scale import shows_the_same
 from regionio.formats.dicom.tiles import path_names
@@ -30,12 +31,15 @@ class Scene:
         Of a slide: label, macro and thumbnail.
     name
         SeriesInstanceUID, or what tells the scenes of one series apart.
+    volume
+        What tells slices of one series from others that lie where they do, by attributes.
     """
 
     kind: str
     instances: list[Instance]
     associated: dict[str, Instance] = field(default_factory=dict)
     name: str = ""
+    volume: str = ""
 
     @property
     def series(self) -> str:
@@ -76,6 +80,7 @@ def scenes_of(instances: Sequence[Instance], asked_for: str = "") -> list[Scene]
             scenes.append(Scene("slide", [picture]))
     place = {instance.path: number for number, instance in enumerate(instances)}
     scenes.sort(key=lambda scene: min(place[file.path] for file in scene.instances))
+    scenes = [part for scene in scenes for part in _volumes(scene)]
     scenes.sort(key=lambda scene: all(file.path != asked_for for file in scene.files))
     _name(scenes)
     return scenes
@@ -116,6 +121,21 @@ def _views(scene: Scene) -> list[Scene]:
     return views
 
 
+def _volumes(scene: Scene) -> list[Scene]:
+    """Part slices that lie where others of their series do, and warn of it."""
+    if scene.kind != "slices":
+        return [scene]
+    parts = volumes_of(scene.instances)
+    if len(parts) > 1:
+        names = "; ".join(name for name, _ in parts)
+        msg = (
+            f"{scene.instances[0].path!r}: the {len(scene.instances)} slices of its series are of "
+            f"{len(parts)} volumes, each a scene: {names}"
+        )
+        warnings.warn(msg, stacklevel=2)
+    return [Scene("slices", part, volume=name) for name, part in parts]
+
+
 def _attach(scene: Scene, picture: Instance) -> None:
     """Add an associated image to a slide, under a name of its own."""
     assert picture.associated is not None
@@ -132,6 +152,8 @@ def _name(scenes: Sequence[Scene]) -> None:
     for scene, pyramid in zip(scenes, pyramids, strict=True):
         if scene.series and series.count(scene.series) == 1:
             scene.name = scene.series
+        elif scene.volume:
+            scene.name = f"{scene.series} {scene.volume}"
         elif scene.kind == "slide" and pyramid and pyramids.count(pyramid) == 1:
             scene.name = pyramid
         else:

@@ -6,7 +6,7 @@ Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.16.2.2 (frame content), C.7.6.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,7 @@ from regionio._lazy import lazy_property
 from regionio.formats.dicom.groups import PerFrameGroups
 from regionio.formats.dicom.header import PER_FRAME_GROUPS, Header, parsing
 
-__all__ = ["FrameGeometry", "frames_of", "geometric_order"]
+__all__ = ["FrameGeometry", "frames_of", "geometric_order", "order_in_time"]
 
 DIMENSION_INDICES, IN_STACK_POSITION = 0x00209157, 0x00209057
 STACK, TEMPORAL_POSITION = 0x00209056, 0x00209128
@@ -50,8 +50,10 @@ class FrameGeometry:
         ``float64[6]``, directions of rows and columns; None where unknown or not the same for all.
     numbers
         Ways in which the file numbers frames, best first: each a list of one tuple a frame.
-    stacks, moments
-        The stacks and the points in time that frames are said to belong to.
+    stacks
+        The stacks that frames are said to belong to.
+    moment
+        The point in time of each frame, None where the file does not tell.
     has_orientations
         Whether every frame has an orientation, be it the same or not.
     pixel_spacings
@@ -63,7 +65,7 @@ class FrameGeometry:
     orientation: NDArray[np.float64] | None
     numbers: tuple[list[tuple[float, ...]], ...]
     stacks: frozenset[Any] = frozenset()
-    moments: frozenset[Any] = frozenset()
+    moment: tuple[Any, ...] = ()
     has_orientations: bool = False
     pixel_spacings: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
@@ -84,7 +86,7 @@ class FrameGeometry:
             orientation,
             tuple(list(chain(*(part.numbers[kind] for part in parts))) for kind in range(kinds)),
             frozenset().union(*(part.stacks for part in parts)),
-            frozenset().union(*(part.moments for part in parts)),
+            tuple(chain(*(part.moment for part in parts))),
             everywhere,
             np.unique(np.concatenate([part.pixel_spacings for part in parts]), axis=0),
         )
@@ -98,15 +100,34 @@ class FrameGeometry:
         return bool((difference <= SAME_SIZE * self.pixel_spacings[0]).all())
 
     @property
+    def moments(self) -> frozenset[Any]:
+        """The points in time that frames are said to belong to."""
+        return frozenset(moment for moment in self.moment if moment is not None)
+
+    @property
     def is_one_stack(self) -> bool:
         """Whether no two frames are said to be of different stacks or points in time."""
         return len(self.stacks) < 2 and len(self.moments) < 2
 
+    def chosen(self, frames: NDArray[np.int64]) -> FrameGeometry:
+        """Return the geometry of some frames; what is known of all of them stays."""
+        return replace(
+            self,
+            position=None if self.position is None else self.position[frames],
+            numbers=tuple([numbers[n] for n in frames.tolist()] for numbers in self.numbers),
+            moment=tuple(self.moment[n] for n in frames.tolist()) if self.moment else (),
+        )
+
+    @property
+    def places(self) -> int:
+        """How many places along the normal frames lie at, 0 where it is not known."""
+        distance = self.distance
+        return 0 if distance is None else len(np.unique(np.round(distance, 4)))
+
     @lazy_property
     def is_distinct(self) -> bool:
         """Whether every frame has a position, and none that of another."""
-        distance = self.distance
-        return distance is not None and len(np.unique(np.round(distance, 4))) == len(distance)
+        return self.position is not None and self.places == len(self.position)
 
     def rises_or_falls(self, order: NDArray[np.int64]) -> bool:
         """Return whether positions rise throughout in some order, or fall throughout."""
@@ -161,10 +182,8 @@ def frames_of(header: Header, count: int) -> FrameGeometry:
             for tag in (DIMENSION_INDICES, IN_STACK_POSITION)
             if found[tag] and None not in found[tag]
         ]
-    stacks, moments = (
-        frozenset(tuple(value) for value in found[tag] if value is not None)
-        for tag in (STACK, TEMPORAL_POSITION)
-    )
+    stacks = frozenset(tuple(value) for value in found[STACK] if value is not None)
+    moment = tuple(None if value is None else tuple(value) for value in found[TEMPORAL_POSITION])
     orientation = None
     if orientations is not None and _alike(orientations):
         orientation = orientations[0]
@@ -173,7 +192,7 @@ def frames_of(header: Header, count: int) -> FrameGeometry:
         orientation,
         tuple(numbers),
         stacks,
-        moments,
+        moment,
         orientations is not None,
         np.zeros((0, 2)) if spacings is None else np.unique(spacings, axis=0),
     )
@@ -273,6 +292,32 @@ def geometric_order(geometry: FrameGeometry) -> NDArray[np.int64] | None:
     if _is_monotonic(distance):
         return np.arange(len(distance))
     return np.argsort(distance, kind="stable")
+
+
+def order_in_time(geometry: FrameGeometry) -> NDArray[np.int64] | None:
+    """Return the order of frames that show the same places at several times.
+
+    Returns
+    -------
+    ndarray or None
+        ``int64[times, n]``, the frames of each point in time in the order of space; None where they
+        are not of the same places, each once.
+    """
+    moments = sorted(geometry.moments)
+    if len(moments) < 2 or None in geometry.moment or geometry.position is None:
+        return None
+    every = [np.flatnonzero([own == moment for own in geometry.moment]) for moment in moments]
+    if len({len(frames) for frames in every}) > 1:
+        return None
+    orders = []
+    for frames in every:
+        order = geometric_order(geometry.chosen(frames))
+        if order is None:
+            return None
+        orders.append(frames[order])
+    positions = geometry.position[np.stack(orders)]
+    same = np.abs(positions - positions[0]).max(initial=0) <= SAME_PLACE
+    return np.stack(orders) if same else None
 
 
 def _is_monotonic(distance: NDArray[np.float64]) -> bool:

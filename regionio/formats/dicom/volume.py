@@ -6,6 +6,7 @@ Source: DICOM PS3.3, C.7.6.2 (image plane), C.7.6.5 (cine), C.7.6.6 (multi-frame
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,12 @@ from regionio._index import ImageIndex, Level, Placement, TileTable
 from regionio._interpretation import Interpretation
 from regionio.formats.dicom.collection import Scene
 from regionio.formats.dicom.concatenation import whole_concatenation
-from regionio.formats.dicom.geometry import FrameGeometry, frames_of, geometric_order
+from regionio.formats.dicom.geometry import (
+    FrameGeometry,
+    frames_of,
+    geometric_order,
+    order_in_time,
+)
 from regionio.formats.dicom.header import Header, reopened
 from regionio.formats.dicom.instance import Instance
 from regionio.formats.dicom.parts import Columns, Parts, joined
@@ -61,15 +67,15 @@ def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
     first = instances[0]
     frames = joined(columns)
     geometry = FrameGeometry.joined(geometries)
-    by_time = len(frames) > 1 and _is_cine(first.header, geometry)
-    if by_time:
-        order, step = np.arange(len(frames)), None
+    if len(frames) > 1 and _is_cine(first.header, geometry):
+        order, step = np.arange(len(frames))[:, None], None
     else:
         order, step = _arrange(geometry, len(frames), scene, interpretation)
+    times, depth = order.shape
     table = TileTable(
-        grid=(len(frames), 1, 1, 1, 1) if by_time else (1, 1, len(frames), 1, 1),
+        grid=(times, 1, depth, 1, 1),
         tile_shape=(first.size[1], first.size[0]),
-        **frames.ordered(order).fields(),
+        **frames.ordered(order.reshape(-1)).fields(),
     )
     spacing = _plane_spacing(first, geometry)
     if step is not None:
@@ -84,11 +90,11 @@ def volume_index(scene: Scene, interpretation: Interpretation) -> ImageIndex:
         channel_names=("R", "G", "B") if samples == 3 else ("0",),
         spacing=spacing,
         spacing_unit="millimeter",
-        is_volume=len(frames) > 1 and not by_time,
+        is_volume=depth > 1,
         icc_profile=_icc_profile(first.header) if samples == 3 else None,
         transforms=tuple(parts.transforms),
         frame_indices=order.reshape(table.grid[:3]),
-        placement=_placement(geometry, order),
+        placement=_placement(geometry, order[0]),
         deflated=parts.deflated,
     )
 
@@ -129,18 +135,36 @@ def _is_cine(header: Header, geometry: FrameGeometry) -> bool:
 def _arrange(
     geometry: FrameGeometry, count: int, scene: Scene, interpretation: Interpretation
 ) -> tuple[NDArray[np.int64], float | None]:
-    """Return the order of frames, and their distance in mm, None where it is not known."""
+    """Return the order of frames, [times, depth], and mm from slice to slice, None if not known."""
     first = scene.instances[0]
     stored = np.arange(count)
     if interpretation.frame_order == "stored" or _is_sampled(first):
         known = geometry.is_one_stack and geometry.rises_or_falls(stored)
-        return stored, geometry.step(stored) if known else None
+        return stored[None], geometry.step(stored) if known else None
     if scene.kind == "slices" and count > 1:
         _check_slices(first, geometry, count)
+    by_time = order_in_time(geometry)
+    if by_time is not None:
+        return by_time, geometry.step(by_time[0])
     order = geometric_order(geometry)
     if order is None:
-        return stored, None
-    return order, geometry.step(order)
+        _warn_of_mixed(first, geometry, count)
+        return stored[None], None
+    return order[None], geometry.step(order)
+
+
+def _warn_of_mixed(first: Instance, geometry: FrameGeometry, count: int) -> None:
+    """Warn of frames whose places are known and are not those of one volume."""
+    if geometry.distance is None:
+        return
+    what = f"lie at {geometry.places} places"
+    if geometry.is_distinct:
+        what = "are said to be of several stacks or points in time"
+    msg = (
+        f"{first.path!r}: {count} frames {what}: they are no single volume, and stay in stored "
+        "order, with a Z spacing of None"
+    )
+    warnings.warn(msg, stacklevel=2)
 
 
 def _check_slices(first: Instance, geometry: FrameGeometry, count: int) -> None:

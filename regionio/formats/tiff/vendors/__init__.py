@@ -12,6 +12,7 @@ from regionio.formats.tiff.vendors import (
     aperio,
     generic,
     hamamatsu,
+    imagej,
     leica,
     ome,
     philips,
@@ -32,6 +33,7 @@ VENDORS: tuple[ModuleType, ...] = (
     philips,
     preprocessed,
     ome,
+    imagej,
 )
 """Asked in this order."""
 
