@@ -345,7 +345,7 @@ class Image:
             Also give `Region.mask`.
         layout
             Order of a region's axes, as ``"YXC"``, ``"CYX"``, ``"HWC"``, ``"NCHW"`` …; None is
-            that of `dims`. With a C it has that axis even where there is one channel.
+            that of `dims`. It has a C even where there is one channel, an N even of one region.
         dtype
             Of the result. None is the stored dtype.
         scale, offset

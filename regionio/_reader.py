@@ -150,7 +150,7 @@ class Reader:
         has_batch_axis: bool = False,
     ) -> None:
         self.device = device
-        self._has_batch_axis = has_batch_axis
+        self.has_batch_axis = has_batch_axis
         self._depth_axis = depth_axis
         self.view = view
         self.source = source
@@ -235,7 +235,7 @@ class Reader:
             As in `Region`.
         """
         dims = self.layout.dims.replace("Z", self._depth_axis)
-        single = batch_size == 1 and not self._has_batch_axis
+        single = batch_size == 1 and not self.has_batch_axis
         return Region(
             array[0] if single else array,
             dims=dims if single else "N" + dims,

@@ -213,7 +213,7 @@ def _reader(
         z=z,
         depth_axis=depth_axis,
         device=device,
-        has_batch_axis=not is_single and isinstance(layout, str) and layout[:1].upper() == "N",
+        has_batch_axis=isinstance(layout, str) and layout[:1].upper() == "N",
     )
 
 
@@ -363,13 +363,15 @@ def _checked_out(out: Any, reader: Reader) -> Any:
         msg = f"out is a NumPy array, not {type(out).__name__}"
         raise TypeError(msg)
     shape, dtype = reader.layout.shape, reader.conversion.dtype
+    if reader.has_batch_axis:
+        shape = 1, *shape
     if out.shape != shape or out.dtype != dtype:
         msg = f"out has shape {out.shape} and dtype {out.dtype}; {shape} and {dtype} are needed"
         raise ValueError(msg)
     if reader.device is None and not out.flags.writeable:
         msg = "out is read-only"
         raise ValueError(msg)
-    return out
+    return out[0] if reader.has_batch_axis else out
 
 
 def _check_dtype(wanted: np.dtype[Any], stored: np.dtype[Any], device: int | None) -> None:

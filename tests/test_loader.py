@@ -144,7 +144,22 @@ def test_a_layout_with_n_has_that_axis_in_batches_of_one(slide: regionio.Image) 
         assert np.concatenate([np.atleast_1d(b.indices) for b in batches]).tolist() == list(
             range(len(grid(1000)))
         )
-    assert slide.read_region((0, 0), (9, 7), layout="NCHW").dims == "CYX"
+
+
+def test_a_layout_with_n_has_that_axis_at_one_place(slide: regionio.Image) -> None:
+    plain = slide.read_region((3, 4), (9, 7), layout="CHW")
+    region = slide.read_region((3, 4), (9, 7), layout="NCHW", return_mask=True)
+    assert (plain.dims, region.dims, region.shape) == ("CYX", "NCYX", (1, *plain.shape))
+    np.testing.assert_array_equal(region[0], plain)
+    assert region.mask is not None
+    assert region.mask.shape == (1, 7, 9)
+    out = np.zeros(region.shape, region.dtype)
+    assert np.shares_memory(
+        np.asarray(slide.read_region((3, 4), (9, 7), layout="NCHW", out=out)), out
+    )
+    np.testing.assert_array_equal(out[0], plain)
+    with pytest.raises(ValueError, match="out has shape"):
+        slide.read_region((3, 4), (9, 7), layout="NCHW", out=out[0])
 
 
 def test_nothing_is_pulled_before_the_first_batch(slide: regionio.Image) -> None:

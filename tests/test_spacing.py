@@ -109,7 +109,7 @@ def test_batches_equal_single_regions(path: Path, num_workers: int) -> None:
             for region in batch:
                 x, y = region.locations.tolist()
                 single = image.read_region((x, y), (40, 30), **options)
-                np.testing.assert_array_equal(region, single)
+                np.testing.assert_array_equal(region, single[0])
                 assert region.shape == (3, 30, 40)
                 assert region.spacing == {"X": pytest.approx(0.83), "Y": pytest.approx(0.83)}
     outside = batches[0][5]

@@ -183,7 +183,7 @@ class VolumeConformance:
         last = plain if plain.ndim == 4 else plain[..., None]
         first = np.moveaxis(last, 3, 0)
         np.testing.assert_array_equal(image.read_region(location, size, layout="CZYX"), first)
-        np.testing.assert_array_equal(image.read_region(location, size, layout="NDHWC"), last)
+        np.testing.assert_array_equal(image.read_region(location, size, layout="NDHWC"), last[None])
         scaled = image.read_region(location, size, layout="CDHW", scale=0.5, offset=-1)
         np.testing.assert_array_equal(scaled, first.astype(np.float32) * np.float32(0.5) - 1)
         out = np.empty_like(plain)
