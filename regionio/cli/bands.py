@@ -68,6 +68,8 @@ class Bands:
         One a channel.
     spacing, spacing_unit
         As in `regionio.Region`.
+    origin, direction
+        As in `regionio.Image`, of the first pixel; None where they are not known.
     parts
         The rows, some at a time; all but the last of a slice have a multiple of `ROW_STEP`.
     """
@@ -78,6 +80,8 @@ class Bands:
     channel_names: tuple[str, ...]
     spacing: Mapping[str, float]
     spacing_unit: str
+    origin: list[float] | None
+    direction: list[list[float]] | None
     parts: Iterator[NDArray[Any]]
 
     @property
@@ -130,6 +134,8 @@ def banded(image: Image, place: Place) -> Iterator[Bands]:
         )
     with loader, reported(image.path):
         first = next(loader)
+        affine, direction = image.affine, image.direction
+        start = [*place.location, slices.start if image.is_volume else 0, 1]
         yield Bands(
             depth=None if place.depth is None else len(slices),
             plane_shape=(height, *first.shape[1:]),
@@ -139,6 +145,8 @@ def banded(image: Image, place: Place) -> Iterator[Bands]:
             ),
             spacing=first.spacing,
             spacing_unit=first.spacing_unit,
+            origin=None if affine is None else (affine @ start)[:3].tolist(),
+            direction=None if affine is None or direction is None else direction.tolist(),
             parts=_parts(image, loader, first.array, height, len(slices)),
         )
 

@@ -16,6 +16,7 @@ from tifffile import TiffWriter
 import regionio
 from regionio.cli.bands import ROW_STEP, Bands
 from regionio.cli.progress import Advance
+from regionio.formats.tiff.vendors.written import KEY
 
 __all__ = ["WRITERS", "Writer", "write_npy", "write_png", "write_tiff"]
 
@@ -154,7 +155,10 @@ def _description(bands: Bands) -> str | None:
         return None
     axes = "ZYXC" if len(bands.plane_shape) == 3 else "ZYX"
     unit = bands.spacing_unit if bands.spacing else None
-    return json.dumps({"axes": axes, "spacing": dict(bands.spacing), "spacing_unit": unit})
+    about: dict[str, Any] = {"axes": axes, "spacing": dict(bands.spacing), "spacing_unit": unit}
+    if bands.origin is not None:
+        about |= {"origin": bands.origin, "direction": bands.direction}
+    return json.dumps({KEY: about})
 
 
 def _resolution(bands: Bands) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class ImageConformance:
 
     def fill(self, image: regionio.Image) -> int:
         """Return the value that is documented to stand outside the image."""
-        slide = image.format not in {"tiff", "ome-tiff"}
+        slide = image.format not in {"tiff", "ome-tiff", "imagej", "written"}
         color = image.size("C")[0] == 3 and image.dtype.kind == "u"
         return int(np.iinfo(image.dtype).max) if slide and color else 0
 

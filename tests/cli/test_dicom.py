@@ -323,13 +323,51 @@ def test_a_written_volume_has_a_page_a_slice_and_keeps_spacing(
         page = tiff.pages.first
         assert page.resolution == pytest.approx((10 / 0.51171875,) * 2)
         assert page.resolutionunit == tifffile.RESUNIT.CENTIMETER
-        assert json.loads(page.description) == {
-            "axes": "ZYX",
-            "spacing": {"X": 0.51171875, "Y": 0.51171875, "Z": 4.0},
-            "spacing_unit": "millimeter",
-        }
-    with regionio.open(tmp_path / "a.tif") as image:
-        assert (image.dims, image.shape) == ("ZYX", (7, 512, 512))
+        about = json.loads(page.description)["regionio.read"]
+        assert about["axes"] == "ZYX"
+        assert about["spacing"] == {"X": 0.51171875, "Y": 0.51171875, "Z": 4.0}
+        assert about["spacing_unit"] == "millimeter"
+
+
+def test_a_written_volume_is_one_again(series: Path, tmp_path: Path) -> None:
+    run("read", series, tmp_path / "a.tif", "--depth", 0)
+    place = ["--location", 20, 30, "--size", 50, 40, "--z", 2, "--depth", 3]
+    run("read", series, tmp_path / "b.tif", *place)
+    whole, part = regionio.open(tmp_path / "a.tif"), regionio.open(tmp_path / "b.tif")
+    original = regionio.open(series)
+    for image in (whole, part):
+        assert (image.format, image.dims, image.is_volume) == ("written", "ZYX", True)
+        assert image.spacing("XYZ") == pytest.approx(original.spacing("XYZ"))
+        assert image.spacing_units("Z") == ("millimeter",)
+    np.testing.assert_array_equal(whole.read_region(), original.read_region())
+    assert original.affine is not None
+    assert whole.affine is not None
+    assert part.affine is not None
+    np.testing.assert_allclose(whole.affine, original.affine)
+    np.testing.assert_allclose(
+        part.affine @ [3, 4, 1, 1], original.affine @ [23, 34, 3, 1], rtol=0, atol=1e-9
+    )
+    patch = part.read_region((3, 4, 1), (10, 12, 2))
+    np.testing.assert_array_equal(patch, original.read_region((23, 34, 3), (10, 12, 2)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"spacing": 7}, {"spacing": {"X": "a"}}, {"spacing_unit": "parsec"}, {"origin": [1, 2]},
+     {"direction": [[1, 0], [0, 1]]}, {"origin": None}, {"origin": [1e400, 0, 0]}],
+)  # fmt: skip
+def test_what_a_written_volume_says_wrongly_is_not_known(
+    series: Path, tmp_path: Path, damage: dict[str, Any]
+) -> None:
+    run("read", series, tmp_path / "a.tif", "--depth", 0)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        tag = tiff.pages.first.tags["ImageDescription"]
+        about = json.loads(tag.value)
+        about["regionio.read"] |= damage
+        tag.overwrite(json.dumps(about))
+    image = regionio.open(tmp_path / "a.tif")
+    assert (image.is_volume, image.affine) == (True, None)
+    assert image.read_region((3, 4, 1), (10, 12, 2)).shape == (2, 12, 10)
 
 
 def test_values_are_those_that_are_asked_for(series: Path, tmp_path: Path) -> None:

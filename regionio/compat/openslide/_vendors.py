@@ -17,7 +17,7 @@ __all__ = ["vendor_of", "vendor_properties"]
 
 Pairs = Iterator[tuple[str, Any]]
 
-VENDORS = {"tiff": "generic-tiff", "ome-tiff": "generic-tiff", "akoya": "generic-tiff"}
+VENDORS = dict.fromkeys(("tiff", "ome-tiff", "akoya", "imagej", "written"), "generic-tiff")
 """OpenSlide's names of formats, where they are not regionio's."""
 
 OBJECTIVE_KEYS = {

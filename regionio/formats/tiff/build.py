@@ -102,6 +102,7 @@ def _image(draft: FileDraft, scene: SceneDraft, path: str) -> dict[str, Any]:
         "spacing": scene.spacing or spacing_from_tags(first_page),
         "spacing_unit": scene.spacing_unit,
         "is_volume": scene.is_volume,
+        "placement": scene.placement,
         "orientation": int(first_page.tags.valueof(ORIENTATION_TAG) or 1),
         "icc_profile": _bytes_or_none(first_page.tags.valueof(ICC_TAG)),
         "raw_metadata": str(first_page.description or ""),

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFrame, TiffPage
 
+from regionio._index import Placement
+
 __all__ = ["EmbeddedJpeg", "FileDraft", "LevelDraft", "Page", "SceneDraft"]
 
 Page: TypeAlias = TiffPage | TiffFrame
@@ -90,6 +92,8 @@ class SceneDraft:
         (x, y) on the common canvas, in level-0 pixels.
     is_volume
         Whether places in it have three coordinates.
+    placement
+        Where it lies in a patient, where the file tells.
     """
 
     levels: list[LevelDraft]
@@ -101,6 +105,7 @@ class SceneDraft:
     channel_names: tuple[str, ...] = ()
     offset: tuple[int, int] | None = None
     is_volume: bool = False
+    placement: Placement | None = None
 
 
 @dataclass

@@ -19,6 +19,7 @@ from regionio.formats.tiff.vendors import (
     preprocessed,
     trestle,
     ventana,
+    written,
 )
 
 __all__ = ["VENDORS", "describe"]
@@ -32,6 +33,7 @@ VENDORS: tuple[ModuleType, ...] = (
     leica,
     philips,
     preprocessed,
+    written,
     ome,
     imagej,
 )
