@@ -98,10 +98,7 @@ class Image:
 
     @property
     def origin(self) -> NDArray[np.float64] | None:
-        """``float64[3]``, centre of the first pixel in the patient, in mm; None where unknown.
-
-        As in DICOM, x runs to the patient's left, y to the back, z to the head.
-        """
+        """``float64[3]``, mm of the first pixel's centre in the patient, as DICOM has it, or None."""
         placement = self._index.placement
         return None if placement is None else placement.origin.copy()
 
@@ -159,7 +156,8 @@ class Image:
         Returns
         -------
         tuple
-            In units of `spacing_units`; None where the file does not tell.
+            In units of `spacing_units`; None where the file does not tell. At the detector, where
+            that is all that a projection X-ray states, ``metadata["mammography"]`` how much larger.
         """
         return tuple(self._index.spacing.get(axis) for axis in self._axes(dims))
 
@@ -318,8 +316,8 @@ class Image:
         level
             Number of the level.
         z, t
-            Focal plane and time, in an image that has several. A slice, ``t=slice(None)`` for
-            instance, gives regions with an axis Z or T.
+            Focal plane and time, in an image that has several. A slice, ``t=slice(None)`` of a
+            cine for instance, gives regions with an axis Z, or with T of one plane a time.
         channels
             Number, name, slice or list of channels; None is all. One number or name drops C.
         num_workers

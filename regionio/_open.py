@@ -77,6 +77,8 @@ def open(
         It is damaged.
     IndexError, KeyError
         There is no such scene.
+    TypeError
+        It is no path: an open file or bytes in memory, for instance.
 
     Examples
     --------
@@ -107,6 +109,9 @@ def _absolute(path: Any) -> str | tuple[str, ...]:
             raise UnsupportedFormatError(msg)
         os.stat(name)  # a missing file is told of by the name that the caller gave
         return os.path.abspath(name)
+    if not isinstance(path, Sequence):
+        msg = f"path is a path or a list of paths, not {type(path).__name__}: save it to a file"
+        raise TypeError(msg)
     names = [_absolute(part) for part in path]
     if not names or not all(isinstance(name, str) for name in names):
         msg = f"path is a path or a list of at least one, not {path!r}"

@@ -62,6 +62,7 @@ def test_mammograms_without_functional_groups(tmp_path: Path) -> None:
         "view": "MLO",
         "view_modifiers": ["implant displaced"],
         "implant": True,
+        "magnification": None,
     }
     found = metadata_with(
         tmp_path,
@@ -69,6 +70,7 @@ def test_mammograms_without_functional_groups(tmp_path: Path) -> None:
         Laterality="L",
         ViewPosition="XCCL",
         BreastImplantPresent="NO",
+        EstimatedRadiographicMagnificationFactor="1.8",
         ViewModifierCodeSequence=[coded("77", "Of a Later Edition")],
     )["mammography"]
     assert found == {
@@ -76,12 +78,14 @@ def test_mammograms_without_functional_groups(tmp_path: Path) -> None:
         "view": "XCCL",
         "view_modifiers": ["of a later edition"],
         "implant": False,
+        "magnification": 1.8,
     }
     nothing: dict[str, Any] = {
         "laterality": None,
         "view": None,
         "view_modifiers": [],
         "implant": None,
+        "magnification": None,
     }
     assert metadata_with(tmp_path, Modality="MG")["mammography"] == nothing
     assert "mammography" not in metadata_with(tmp_path, Modality="CT", ImageLaterality="R")
@@ -108,6 +112,7 @@ def test_a_real_tomosynthesis(wider_data: Path) -> None:
         "view": "CC",
         "view_modifiers": [],
         "implant": False,
+        "magnification": None,
     }
     assert metadata["dicom"]["Exposure"] == 48
     assert "PatientID" in metadata["dicom_phi"]

@@ -113,7 +113,10 @@ def preprocess(
     ] = None,
     spacing: Annotated[
         str | None,
-        typer.Option(metavar="X,Y[,Z]", help="Millimetres from pixel to pixel, instead of --size."),
+        typer.Option(
+            metavar="X,Y[,Z]",
+            help="Millimetres from pixel to pixel, instead of --size; as near as whole pixels and frames of the same extent come to it.",
+        ),
     ] = None,
     kind: Annotated[
         Filter, typer.Option("--filter", "-f", help="How pixels are resized.")

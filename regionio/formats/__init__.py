@@ -19,7 +19,8 @@ MOST_NAMES = 8
 # Formats that people hand to an image reader, and what to tell them
 OTHER_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG", "a PNG picture; use Pillow or imagecodecs"),
-    (0, b"\xff\xd8\xff", "a JPEG picture; use Pillow or imagecodecs"),
+    (0, b"\xff\xd8\xff", "a JPEG picture; use Pillow or imagecodecs, OpenSlide if it is MIRAX's"),
+    (0, b"ZISRAWFILE", "a Zeiss CZI slide; use pylibCZIrw, or save it as OME-TIFF"),
     (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture; use imagecodecs"),
     (0, b"GIF8", "a GIF picture; use Pillow"),
     (0, b"BM", "a BMP picture; use Pillow"),
@@ -60,7 +61,11 @@ def read_index(
         There is no such scene.
     """
     if isinstance(path, tuple):
-        if len(path) > 1 or is_dicom_file(path[0]):
+        head = _head(path[0])
+        if len(path) > 1 and head.startswith((b"II", b"MM")) and not is_dicom(head):
+            msg = f"{path[0]!r} is a TIFF; a list is of DICOM files: open TIFFs one by one"
+            raise UnsupportedFormatError(msg)
+        if len(path) > 1 or is_dicom(head):
             return _dicom(path, scene, interpretation)
         path = path[0]
     elif os.path.isdir(path):

@@ -80,7 +80,9 @@ def mammography_of(header: Header, dicom: dict[str, Any]) -> dict[str, Any] | No
         ``"laterality"``: ``"L"``, ``"R"``, ``"B"`` (both) or None. ``"view"``: ``"CC"``,
         ``"MLO"`` or another abbreviation of the ACR, or None. ``"view_modifiers"``: names of
         CID 4015 in lower case, ``["implant displaced"]``. ``"implant"``: whether there is one,
-        None if the file does not tell.
+        None if the file does not tell. ``"magnification"``: how much larger than the breast its
+        shadow on the detector is estimated to be, None if the file does not tell: divide a spacing
+        by it that is the detector's (ImagerPixelSpacing).
     None
         For anything else.
     """
@@ -93,6 +95,7 @@ def mammography_of(header: Header, dicom: dict[str, Any]) -> dict[str, Any] | No
         "view": _view(groups),
         "view_modifiers": modifiers,
         "implant": _implant(groups, modifiers),
+        "magnification": _magnification(groups),
     }
 
 
@@ -154,6 +157,14 @@ def _modifiers(groups: list[dict[str, Any]]) -> list[str]:
             if name:
                 found[name] = None
     return list(found)
+
+
+def _magnification(groups: list[dict[str, Any]]) -> float | None:
+    for group in groups:
+        value = group.get("EstimatedRadiographicMagnificationFactor")
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    return None
 
 
 def _implant(groups: list[dict[str, Any]], modifiers: list[str]) -> bool | None:
