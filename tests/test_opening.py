@@ -15,7 +15,7 @@ from regionio import UnsupportedFormatError
 SLIDE = Path(__file__).parent / "data" / "CMU-1-Small-Region.svs"
 
 
-@pytest.mark.parametrize("path", [None, 3, io.BytesIO(b"II*\0"), (name for name in ())])
+@pytest.mark.parametrize("path", [None, 3, io.BytesIO(b"II*\0"), iter(())])
 def test_what_is_no_path(path: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(path).__name__}: save it to a file"):
         regionio.open(path)
