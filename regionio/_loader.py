@@ -161,8 +161,8 @@ class Loader:
         dict
             Plain integers: epoch, delivered (batches of that epoch), seed, batch_size and, where it
             is known, the number of locations. After the last batch it is the beginning of the next
-            epoch; after an error, an interrupt or `close` it is where that came: the batch that
-            could not be read is passed by adding 1 to delivered.
+            epoch; after an error, an interrupt or `close` it is where that came: a batch that could
+            not be read, of locations that are all known, is passed by adding 1 to delivered.
         """
         epoch, delivered = self._position()
         seed, batch_size = self._options.seed, self._options.batch_size
@@ -373,7 +373,8 @@ class Epoch:
         """Pull locations and plan batches until the window is full."""
         batch_size = self._options.batch_size
         if self._to_skip:
-            self._feed.take(self._to_skip)
+            *_, self._error = self._feed.take(self._to_skip)
+            self._exhausted = self._error is not None
             self._to_skip = 0
         while not self._exhausted and len(self._ahead) <= self._window - self._together:
             wanted = batch_size * self._first

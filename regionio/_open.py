@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from regionio._errors import UnsupportedFormatError
@@ -109,10 +109,10 @@ def _absolute(path: Any) -> str | tuple[str, ...]:
             raise UnsupportedFormatError(msg)
         os.stat(name)  # a missing file is told of by the name that the caller gave
         return os.path.abspath(name)
-    if not isinstance(path, Sequence):
+    if hasattr(path, "read") or not isinstance(path, Iterable):
         msg = f"path is a path or a list of paths, not {type(path).__name__}: save it to a file"
         raise TypeError(msg)
-    names = [_absolute(part) for part in path]
+    names = list(map(_absolute, path))
     if not names or not all(isinstance(name, str) for name in names):
         msg = f"path is a path or a list of at least one, not {path!r}"
         raise ValueError(msg)

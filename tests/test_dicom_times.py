@@ -119,3 +119,52 @@ def test_an_acquisition_of_each_slice_is_one_volume(tmp_path: Path) -> None:
     slices(tmp_path / "series", PIXELS[:DEPTH], PLACES, own)
     image = regionio.open(tmp_path / "series")
     assert (len(image.scenes), image.spacing("Z")) == (1, (2.5,))
+
+
+def test_stored_order_keeps_a_series_together(tmp_path: Path) -> None:
+    own = [{"EchoTime": 2.5 + number // DEPTH} for number in range(len(PIXELS))]
+    slices(tmp_path / "series", PIXELS, PLACES * TIMES, own)
+    image = regionio.open(tmp_path / "series", frame_order="stored")
+    assert (len(image.scenes), image.scenes[0].name) == (1, "1.2.826.3")
+    np.testing.assert_array_equal(image.read_region(), PIXELS)
+
+
+def test_a_value_of_zero_comes_first(tmp_path: Path) -> None:
+    own = [{"DiffusionBValue": 500.0 * (number // DEPTH)} for number in range(len(PIXELS))]
+    slices(tmp_path / "series", PIXELS, PLACES * TIMES, own)
+    with pytest.warns(UserWarning, match="DiffusionBValue=0.0; DiffusionBValue=500.0"):
+        image = regionio.open(tmp_path / "series")
+    np.testing.assert_array_equal(image.read_region(), PIXELS[[1, 3, 0, 2]])
+
+
+def test_phases_of_one_place_stay_together(tmp_path: Path) -> None:
+    own = [{"TriggerTime": 33.0 * number} for number in range(len(PIXELS))]
+    slices(tmp_path / "series", PIXELS, [PLACES[0]] * len(PIXELS), own)
+    with pytest.warns(UserWarning, match="12 frames lie at 1 places"):
+        image = regionio.open(tmp_path / "series")
+    np.testing.assert_array_equal(image.read_region(), PIXELS)
+
+
+def test_a_doubled_slice_tears_no_volume(tmp_path: Path) -> None:
+    heights = [(0.0, 0.0, float(z)) for z in (*range(10), 3)]
+    for number, own in enumerate(
+        (
+            [{"ContentTime": "101010" if z < 5 else "101011"} for z in range(11)],
+            [{"AcquisitionNumber": 1 + z % 2} for z in (*range(10), 4)],
+        )
+    ):
+        slices(tmp_path / f"{number}", PIXELS[:11], heights, own)
+        with pytest.warns(UserWarning, match="11 frames lie at 10 places"):
+            image = regionio.open(tmp_path / f"{number}")
+        assert (len(image.scenes), image.spacing("Z")) == (1, (None,))
+        np.testing.assert_array_equal(image.read_region(), PIXELS[:11])
+
+
+def test_ranges_that_overlap_by_the_same_slices_are_two_volumes(tmp_path: Path) -> None:
+    heights = [(0.0, 0.0, float(z)) for z in (*range(6), *range(4, 10))]
+    own = [{"AcquisitionNumber": 1 + number // 6} for number in range(12)]
+    slices(tmp_path / "series", PIXELS, heights, own)
+    with pytest.warns(UserWarning, match="2 volumes"):
+        image = regionio.open(tmp_path / "series", scene=1)
+    assert image.spacing("Z") == (1.0,)
+    np.testing.assert_array_equal(image.read_region(), PIXELS[6:])

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import regionio
-from regionio import CorruptFileError, UnsupportedFormatError
+from regionio import UnsupportedFormatError
 from tests.dicom_files import noise
 
 WIDTH, HEIGHT = 48, 64
@@ -78,13 +78,68 @@ def test_a_single_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", ["channels=5", "slices=9", "frames=7"])
 def test_pages_that_are_not_what_is_said(tmp_path: Path, said: str) -> None:
-    stack(tmp_path / "a.tif", "TZC", (2, 3, 4))
+    pixels = stack(tmp_path / "a.tif", "TZC", (2, 3, 4))
     key = said.partition("=")[0]
     data = (tmp_path / "a.tif").read_bytes()
     begin = data.index(key.encode() + b"=")
     (tmp_path / "a.tif").write_bytes(data[:begin] + said.encode() + data[begin + len(said) :])
-    with pytest.raises(CorruptFileError, match="24 pages, but says"):
-        regionio.open(tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match=r"24 pages, not the \d+ of its description"):
+        image = regionio.open(tmp_path / "a.tif")
+    assert image.dims == "ZYX"
+    np.testing.assert_array_equal(image.read_region(z=7), pixels.reshape(24, HEIGHT, WIDTH)[7])
+
+
+def test_a_tile_that_was_cut_from_a_stack_keeps_its_description(tmp_path: Path) -> None:
+    pixels = noise(HEIGHT, WIDTH, 1, dtype="uint16")[..., 0]
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, description="ImageJ=1.54f\nimages=6\nslices=6\n",
+        metadata=None, tile=(16, 16), compression="zlib",
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="1 pages, not the 6"):
+        image = regionio.open(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.read_region(), pixels)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_colours_that_tifffile_says_are_channels(tmp_path: Path, count: int) -> None:
+    pixels = noise(count, HEIGHT, WIDTH, 3)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True)
+    image = regionio.open(tmp_path / "a.tif")
+    assert (image.dims, image.channel_names) == ("ZYXC", ("R", "G", "B"))
+    np.testing.assert_array_equal(image.read_region(z=1), pixels[1])
+
+
+def test_levels_beside_pages(tmp_path: Path) -> None:
+    pixels = noise(6, 128, 256, 1, dtype="uint16")[..., 0]
+    about = "ImageJ=1.54f\nimages=6\nchannels=2\nslices=3\nhyperstack=true\n"
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for number, picture in enumerate(pixels):
+            first = {"description": about} if number == 0 else {}
+            tiff.write(picture, tile=(64, 64), subifds=1, metadata=None, **first)  # type: ignore[arg-type]
+            tiff.write(picture[::2, ::2], tile=(64, 64), subfiletype=1, metadata=None)
+    image = regionio.open(tmp_path / "a.tif")
+    assert (image.dims, len(image.levels)) == ("ZYXC", 2)
+    for level in (0, 1):
+        found = np.asarray(image.read_region(level=level, z=1))
+        step = 1 + level
+        np.testing.assert_array_equal(found[..., 0], pixels[2][::step, ::step])
+        np.testing.assert_array_equal(found[..., 1], pixels[3][::step, ::step])
+
+
+def test_a_resolution_that_is_stated_in_centimetres(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", noise(HEIGHT, WIDTH, 1)[..., 0], imagej=True,
+        resolution=(2e4, 2e4), resolutionunit="CENTIMETER", metadata={"unit": "um"},
+    )  # fmt: skip
+    assert regionio.open(tmp_path / "a.tif").spacing("XY") == pytest.approx((0.5, 0.5))
+
+
+def test_a_resolution_that_is_no_fraction(tmp_path: Path) -> None:
+    stack(tmp_path / "a.tif", "Z", (2,))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
+        tiff.pages.first.tags["XResolution"].overwrite(4, dtype="H")
+    image = regionio.open(tmp_path / "a.tif")
+    assert image.spacing("XY") == (None, 0.5)
 
 
 def test_pictures_behind_a_single_page_are_not_left_out_silently(tmp_path: Path) -> None:

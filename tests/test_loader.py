@@ -491,3 +491,22 @@ def test_a_changed_file_is_not_read_from_a_pickle(tmp_path: object, slide_path: 
         file.write(b"more")
     with pytest.raises(regionio.ChangedFileError, match=r"slide\.svs"):
         pickle.loads(data)
+
+
+def test_locations_that_fail_before_where_a_loader_resumes(slide: regionio.Image) -> None:
+    class Places:
+        def __iter__(self) -> Iterator[tuple[int, int]]:
+            for number in range(20):
+                if number == 9:
+                    msg = "no more"
+                    raise OSError(msg)
+                yield number, 0
+
+    loader = slide.read_region(Places(), (8, 8), batch_size=4)
+    with pytest.raises(OSError, match="no more"):
+        list(loader)
+    state = loader.state_dict()
+    assert state["delivered"] == 2
+    loader.load_state_dict({**state, "delivered": 3})
+    with pytest.raises(OSError, match="no more"):
+        list(loader)

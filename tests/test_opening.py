@@ -15,10 +15,15 @@ from regionio import UnsupportedFormatError
 SLIDE = Path(__file__).parent / "data" / "CMU-1-Small-Region.svs"
 
 
-@pytest.mark.parametrize("path", [None, 3, io.BytesIO(b"II*\0"), iter(())])
+@pytest.mark.parametrize("path", [None, 3, io.BytesIO(b"II*\0")])
 def test_what_is_no_path(path: Any) -> None:
     with pytest.raises(TypeError, match=f"not {type(path).__name__}: save it to a file"):
         regionio.open(path)
+
+
+def test_what_a_folder_yields() -> None:
+    names = sorted((SLIDE.parent / "dcmqi_23x38x3").glob("IMG*.dcm"))
+    assert regionio.open(path for path in names).shape == regionio.open(names).shape  # type: ignore[arg-type]
 
 
 def test_a_list_of_tiffs(tmp_path: Path) -> None:

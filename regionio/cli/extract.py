@@ -34,6 +34,9 @@ __all__ = ["extract"]
 GROUP = "patches.zarr"
 SHEET = "contact_sheet.png"
 DEFAULT_TISSUE = 0.1
+NEARLY = 1e-6
+"""Of a pixel, which is missing where a spacing is that of a level but for rounding."""
+
 MASK_PIXELS = 16
 """Pixels of the overview along a patch, as far as the overview's size allows it."""
 
@@ -89,8 +92,10 @@ class Resolution:
             if self.level != 0 or self.spacing == 0:
                 msg = "give a spacing above 0, without --level"
             raise typer.BadParameter(msg, param_hint="--spacing")
-        x, y = self.spacing / known[0], self.spacing / known[1]
-        return int(level.width / x), int(level.height / y), (x, y)
+        with checked_arguments():  # a level that is near is read as it is
+            read = image.read_region((0, 0), (1, 1), spacing=self.spacing).spacing
+        x, y = read["X"] / known[0], read["Y"] / known[1]
+        return int(level.width / x + NEARLY), int(level.height / y + NEARLY), (x, y)
 
     def __str__(self) -> str:
         return f"level {self.level}" if self.spacing is None else f"the slide at {self.spacing}"

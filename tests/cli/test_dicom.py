@@ -354,7 +354,8 @@ def test_a_written_volume_is_one_again(series: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [{"spacing": 7}, {"spacing": {"X": "a"}}, {"spacing_unit": "parsec"}, {"origin": [1, 2]},
-     {"direction": [[1, 0], [0, 1]]}, {"origin": None}, {"origin": [1e400, 0, 0]}],
+     {"direction": [[1, 0], [0, 1]]}, {"origin": None}, {"origin": [1e400, 0, 0]}, {"spacing_unit": []}, {"origin": [10**400, 0, 0]},
+     {"spacing": {"X": 10**400}}],
 )  # fmt: skip
 def test_what_a_written_volume_says_wrongly_is_not_known(
     series: Path, tmp_path: Path, damage: dict[str, Any]

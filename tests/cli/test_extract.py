@@ -287,3 +287,18 @@ def test_patches_at_a_spacing(tmp_path: Path) -> None:
             np.testing.assert_array_equal(patch, expected)
     assert "finer" in refused("extract", SLIDE, tmp_path / "b", "--spacing", "0.1")
     assert "--level" in refused("extract", SLIDE, tmp_path / "b", "--spacing", "0")
+
+
+@pytest.mark.parametrize("spacing", ["0.4945", "0.5035"])
+def test_patches_at_nearly_the_spacing_of_a_level_are_the_levels(
+    tmp_path: Path, spacing: str
+) -> None:
+    run("extract", SLIDE, tmp_path, "--spacing", spacing, "--size", "224", "--no-tissue")
+    group = patches_in(tmp_path)
+    assert group.attrs["spacing"] == pytest.approx({"X": 0.499, "Y": 0.499})
+    assert group.attrs["downsample"] == pytest.approx([1.0, 1.0])
+    locations = np.asarray(group["locations"])
+    assert sorted(set(locations[:, 0].tolist()))[:3] == [0, 224, 448]
+    with regionio.open(SLIDE) as slide:
+        expected = slide.read_region(locations[5], (224, 224))
+    np.testing.assert_array_equal(group["patches"][5], expected)

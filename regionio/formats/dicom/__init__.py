@@ -52,7 +52,7 @@ def read_index(
     IndexError, KeyError
         There is no such scene.
     """
-    scenes = scenes_of(_images(paths, skip_others=bool(folder)))
+    scenes = scenes_of(_images(paths, skip_others=bool(folder)), interpretation)
     number = scene_number(scenes, scene, folder or paths[0])
     index = _built(scenes[number], interpretation)
     return _completed(index, scenes, number, folder)
@@ -79,7 +79,7 @@ def read_with_siblings(path: str, scene: int | str, interpretation: Interpretati
     if asked.is_of_slide and asked.series:
         folder = os.path.dirname(path)
         images = sorted([asked, *siblings_of(asked, folder)], key=lambda file: file.path)
-    scenes = scenes_of(images, path)
+    scenes = scenes_of(images, interpretation, path)
     number = scene_number(scenes, scene, path)
     try:
         index = _built(scenes[number], interpretation)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from regionio._errors import RegionIOError
 from regionio.formats.dicom.instance import Instance
@@ -33,6 +36,10 @@ DECIMALS = 3
 """Of mm and of directions, beyond which places are the same."""
 
 Place = tuple[float, ...]
+"""Position and orientation, nine numbers."""
+
+Volumes = dict[tuple[str, ...], list[Instance]]
+"""The values of some attributes → the slices that have them."""
 
 
 def volumes_of(instances: Sequence[Instance]) -> list[tuple[str, list[Instance]]]:
@@ -48,37 +55,70 @@ def volumes_of(instances: Sequence[Instance]) -> list[tuple[str, list[Instance]]
     list
         What tells each volume from the others, and its slices, none of which lies where another
         does, in the order of the attributes' values; all slices, and an empty text, where nothing
-        tells them apart so.
+        tells them apart so, or where that would tear one volume to pieces.
     """
-    places = {id(instance): _place(instance) for instance in instances}
     together = [("", list(instances))]
-    if None in places.values():
-        return together
+    places: dict[str, Place] = {}
+    for instance in instances:
+        place = _place(instance)
+        if place is None:
+            return together
+        places[instance.path] = place
+    volumes: Volumes = {(): list(instances)}
     most = max(Counter(places.values()).values())
-    volumes: dict[tuple[str, ...], list[Instance]] = {(): list(instances)}
     named: list[str] = []
-
-    def are_apart() -> bool:
-        parts = ([places[id(instance)] for instance in part] for part in volumes.values())
-        return all(len(set(part)) == len(part) for part in parts)
-
     for keyword in APART:
-        if are_apart():
+        parts = [[places[instance.path] for instance in part] for part in volumes.values()]
+        if all(len(set(part)) == len(part) for part in parts):
             break
-        finer: dict[tuple[str, ...], list[Instance]] = {}
-        for key, part in volumes.items():
-            for instance in part:
-                value = "\\".join(instance.texts(keyword))
-                finer.setdefault((*key, value), []).append(instance)
+        finer = _parted(volumes, keyword)
         if len(volumes) < len(finer) <= most:  # no attribute that each slice has its own of
             volumes = finer
             named.append(keyword)
-    if not named or not are_apart():
+    parts = [[places[instance.path] for instance in part] for part in volumes.values()]
+    if not named or not _are_volumes(parts):
         return together
     return [
         (", ".join(f"{word}={value}" for word, value in zip(named, key, strict=True)), part)
         for key, part in sorted(volumes.items(), key=lambda volume: list(map(_rank, volume[0])))
     ]
+
+
+def _parted(volumes: Volumes, keyword: str) -> Volumes:
+    finer: Volumes = {}
+    for key, part in volumes.items():
+        for instance in part:
+            value = "\\".join(instance.texts(keyword))
+            finer.setdefault((*key, value), []).append(instance)
+    return finer
+
+
+def _are_volumes(parts: Sequence[list[Place]]) -> bool:
+    """Return whether parts show the same places, or lie behind each other."""
+    largest = max(map(set, parts), key=len)
+    are_distinct = all(len(set(part)) == len(part) for part in parts)
+    if not are_distinct or len(largest) == 1:
+        return False
+    return all(largest.issuperset(part) for part in parts) or _are_in_a_row(parts)
+
+
+def _are_in_a_row(parts: Sequence[list[Place]]) -> bool:
+    """Return whether, where parts overlap, all of each lies where the other does."""
+    orientations = {place[3:] for part in parts for place in part}
+    if len(orientations) != 1:
+        return False
+    [orientation] = orientations
+    normal = np.cross(orientation[:3], orientation[3:])
+    heights = [np.round(np.array(part)[:, :3] @ normal, DECIMALS) for part in parts]
+    heights.sort(key=lambda height: float(height.min()))
+    for below, above in pairwise(heights):
+        shared = np.intersect1d(below, above)
+        if (
+            len(shared) != (below >= above.min()).sum()
+            or len(shared) != (above <= below.max()).sum()
+        ):
+            return False
+    return True
 
 
 def _rank(value: str) -> tuple[float, str]:

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 
 from regionio._errors import RegionIOError
 from regionio._index import SceneInfo
+from regionio._interpretation import Interpretation
 from regionio.formats.dicom.acquisitions import volumes_of
 from regionio.formats.dicom.instance import Instance
 from regionio.formats.dicom.scale import shows_the_same
 from regionio.formats.dicom.tiles import path_names
 
 __all__ = ["Scene", "scene_infos", "scene_number", "scenes_of"]
+
+
+MOST_NAMES = 4
+"""Of scenes that a warning lists."""
 
 
 @dataclass
@@ -52,13 +57,17 @@ class Scene:
         return (*self.instances, *self.associated.values())
 
 
-def scenes_of(instances: Sequence[Instance], asked_for: str = "") -> list[Scene]:
+def scenes_of(
+    instances: Sequence[Instance], interpretation: Interpretation, asked_for: str = ""
+) -> list[Scene]:
     """Sort files into scenes, in the order of each scene's first file.
 
     Parameters
     ----------
     instances
         The files.
+    interpretation
+        What the caller wants to see: in stored order, slices of a series stay together.
     asked_for
         Path of the one whose scene comes first; where it has copies, they are left out.
     """
@@ -80,7 +89,8 @@ def scenes_of(instances: Sequence[Instance], asked_for: str = "") -> list[Scene]
             scenes.append(Scene("slide", [picture]))
     place = {instance.path: number for number, instance in enumerate(instances)}
     scenes.sort(key=lambda scene: min(place[file.path] for file in scene.instances))
-    scenes = [part for scene in scenes for part in _volumes(scene)]
+    if interpretation.frame_order != "stored":
+        scenes = [part for scene in scenes for part in _volumes(scene)]
     scenes.sort(key=lambda scene: all(file.path != asked_for for file in scene.files))
     _name(scenes)
     return scenes
@@ -127,10 +137,12 @@ def _volumes(scene: Scene) -> list[Scene]:
         return [scene]
     parts = volumes_of(scene.instances)
     if len(parts) > 1:
-        names = "; ".join(name for name, _ in parts)
+        names = "; ".join(name for name, _ in parts[:MOST_NAMES])
+        more = " …" if len(parts) > MOST_NAMES else ""
         msg = (
             f"{scene.instances[0].path!r}: the {len(scene.instances)} slices of its series are of "
-            f"{len(parts)} volumes, each a scene: {names}"
+            f"{len(parts)} volumes, each a scene: {names}{more}; frame_order='stored' keeps them "
+            "together"
         )
         warnings.warn(msg, stacklevel=2)
     return [Scene("slices", part, volume=name) for name, part in parts]

@@ -306,7 +306,10 @@ def order_in_time(geometry: FrameGeometry) -> NDArray[np.int64] | None:
     moments = sorted(geometry.moments)
     if len(moments) < 2 or None in geometry.moment or geometry.position is None:
         return None
-    every = [np.flatnonzero([own == moment for own in geometry.moment]) for moment in moments]
+    members: dict[Any, list[int]] = {moment: [] for moment in moments}
+    for number, moment in enumerate(geometry.moment):
+        members[moment].append(number)
+    every = [np.array(frames) for frames in members.values()]
     if len({len(frames) for frames in every}) > 1:
         return None
     orders = []

@@ -168,8 +168,10 @@ class Instance:
     def texts(self, keyword: str) -> list[str]:
         """Return the values of an attribute as texts."""
         value = self.header.value(keyword)
-        if value is None or isinstance(value, str | int | float):
-            return [str(value)] if value else []
+        if value is None or value == "":
+            return []
+        if isinstance(value, str | int | float):
+            return [str(value)]
         with parsing(self.path):
             return [str(part) for part in value]
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from tifffile import TiffPage
 
-__all__ = ["resolution_spacing", "spacing_from_tags"]
+__all__ = [
+    "RESOLUTION_UNIT",
+    "X_RESOLUTION",
+    "Y_RESOLUTION",
+    "rational",
+    "resolution_spacing",
+    "spacing_from_tags",
+]
 
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 MICROMETERS = {2: 25_400.0, 3: 10_000.0}
@@ -37,8 +44,8 @@ def spacing_from_tags(page: TiffPage) -> dict[str, float]:
 def resolution_spacing(page: TiffPage) -> dict[str, float]:
     """Return µm a pixel along X and Y as the tags have it, placeholder or not; as above."""
     unit = MICROMETERS.get(int(page.tags.valueof(RESOLUTION_UNIT) or 0))
-    x = _number(page.tags.valueof(X_RESOLUTION))
-    y = _number(page.tags.valueof(Y_RESOLUTION))
+    x = rational(page.tags.valueof(X_RESOLUTION))
+    y = rational(page.tags.valueof(Y_RESOLUTION))
     if unit is None or not x or not y or x < 0 or y < 0:
         return {}
     return {"X": unit / x, "Y": unit / y}
@@ -52,8 +59,8 @@ def _is_placeholder(spacing: float, unit: float) -> bool:
     return any(abs(per_inch / value - 1) < 1e-3 for value in PLACEHOLDERS_PER_INCH)
 
 
-def _number(value: Any) -> float | None:
-    """Return a RATIONAL, which tifffile gives as (numerator, denominator), as a number."""
+def rational(value: Any) -> float | None:
+    """Return a RATIONAL, which tifffile gives as (numerator, denominator), as a number, or None."""
     try:
         numerator, denominator = value
         return float(numerator) / float(denominator)

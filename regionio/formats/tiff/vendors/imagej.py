@@ -5,19 +5,30 @@ Source: imagej.net/ij/docs (hyperstacks), ``ij.io.FileInfo`` and ``TiffEncoder``
 
 from __future__ import annotations
 
-import math
+import warnings
 from typing import Any
 
 import numpy as np
 from tifffile import TiffFile, TiffPage
 
-from regionio._errors import CorruptFileError, UnsupportedFormatError
-from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
-from regionio.formats.tiff.vendors.generic import pages_of, scenes_by_geometry
+from regionio._errors import UnsupportedFormatError
+from regionio.formats.tiff.draft import FileDraft
+from regionio.formats.tiff.resolution import (
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    rational,
+    resolution_spacing,
+)
+from regionio.formats.tiff.vendors.generic import is_mask, pages_of, scenes_by_geometry
 
 __all__ = ["describe", "recognises"]
 
-X_RESOLUTION, Y_RESOLUTION = 282, 283
+CENTIMETER = 3
+"""ResolutionUnit."""
+
+MOST_SPACING = 1e9
+
 MICROMETERS = {
     "nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00B5m": 1.0, "micron": 1.0, "microns": 1.0,
     "mm": 1e3, "cm": 1e4, "inch": 25_400.0,
@@ -36,46 +47,50 @@ def recognises(tiff: TiffFile) -> bool:
 def describe(tiff: TiffFile) -> FileDraft:
     """Sort pages by what the first page's description says of them.
 
+    What it says may be of another file, from which this was cut: where pages are not so many, they
+    are focal planes, and a warning says so.
+
     Raises
     ------
     UnsupportedFormatError
         Pictures follow each other behind a single page, as in stacks beyond 4 GB.
-    CorruptFileError
-        The file has other pages than it says.
     """
     first = tiff.pages.first
-    path = str(tiff.filehandle.path)
     stated = description_values(str(first.description))
-    pages = pages_of(tiff)
+    scenes = scenes_by_geometry([page for page in pages_of(tiff) if not is_mask(page)])
+    for scene in scenes:
+        scene.spacing = _spacing(first, stated)
+    levels = scenes[0].levels
+    pages, samples = len(levels[0].pages), int(first.samplesperpixel)
     frames, slices, channels = (_count(stated, key) for key in COUNTS)
-    if int(first.samplesperpixel) == channels:
-        channels = 1  # they stand in one page
+    if samples > 1 and frames * slices == pages:
+        channels = 1  # they stand in each page
     wanted = frames * slices * channels
-    if wanted > 1 and len(pages) == 1:
-        msg = (
-            f"{path!r} holds {wanted} pictures behind a single page, as ImageJ writes large stacks: "
-            "save it as OME-TIFF"
-        )
-        raise UnsupportedFormatError(msg)
-    spacing = _spacing(first, stated)
-    metadata = {"imagej": stated}
-    if wanted == 1:
-        scenes = scenes_by_geometry(pages)
-        for scene in scenes:
-            scene.spacing = scene.spacing or {
-                axis: spacing[axis] for axis in spacing if axis != "Z"
-            }
-        return FileDraft("imagej", scenes, metadata)
-    if wanted != len(pages):
-        msg = (
-            f"{path!r} has {len(pages)} pages, but says that it has {frames} frames of {slices} "
-            f"slices of {channels} channels: save it anew"
-        )
-        raise CorruptFileError(msg)
-    numbers = np.arange(wanted).reshape(frames, slices, channels)
-    order = numbers.transpose(0, 2, 1).reshape(-1)
-    level = LevelDraft([pages[number] for number in order.tolist()], (frames, channels, slices))
-    return FileDraft("imagej", [SceneDraft([level], spacing=spacing)], metadata)
+    if wanted != pages:
+        _check_whole(tiff, wanted, pages)
+    elif samples == 1 or channels == 1:
+        numbers = np.arange(wanted).reshape(frames, slices, channels)
+        order = numbers.transpose(0, 2, 1).reshape(-1).tolist()
+        for level in levels:
+            level.pages = [level.pages[number] for number in order]
+            level.counts = frames, channels, slices
+    return FileDraft("imagej", scenes, {"imagej": stated})
+
+
+def _check_whole(tiff: TiffFile, wanted: int, pages: int) -> None:
+    """Refuse a file that has pictures behind its only page; warn of one that is described wrongly."""
+    first, path = tiff.pages.first, str(tiff.filehandle.path)
+    if len(first.dataoffsets) and pages == 1 < wanted and int(first.compression) == 1:
+        end = int(first.dataoffsets[0]) + wanted * int(first.nbytes)
+        if end <= int(tiff.filehandle.size):
+            msg = (
+                f"{path!r} holds {wanted} pictures behind a single page, as ImageJ writes large "
+                "stacks: save it as OME-TIFF"
+            )
+            raise UnsupportedFormatError(msg)
+    if wanted > 1:
+        msg = f"{path!r} has {pages} pages, not the {wanted} of its description: read as they stand"
+        warnings.warn(msg, stacklevel=2)
 
 
 def description_values(description: str) -> dict[str, Any]:
@@ -109,12 +124,13 @@ def _spacing(page: TiffPage, stated: dict[str, Any]) -> dict[str, float]:
     unit = MICROMETERS.get(str(stated.get("unit")))
     if unit is None:
         return {}
-    found = {}
-    for axis, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):
-        numerator, denominator = page.tags.valueof(tag) or (0, 1)
-        if numerator > 0 and denominator > 0:
-            found[axis] = unit * denominator / numerator
     depth = stated.get("spacing")
-    if isinstance(depth, int | float) and 0 < depth < math.inf:
-        found["Z"] = unit * depth
+    is_length = isinstance(depth, int | float) and 0 < depth < MOST_SPACING
+    found = {"Z": unit * depth} if is_length and depth is not None else {}
+    if unit == 1.0 and int(page.tags.valueof(RESOLUTION_UNIT) or 0) == CENTIMETER:
+        return {**resolution_spacing(page), **found}  # as ImageJ has it
+    for axis, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):
+        per_unit = rational(page.tags.valueof(tag))
+        if per_unit and per_unit > 0:
+            found[axis] = unit / per_unit
     return found

@@ -32,7 +32,7 @@ def describe(tiff: TiffFile) -> FileDraft:
     for scene in draft.scenes:
         scene.is_volume = scene.levels[0].counts[2] > 1
         unit = stated.get("spacing_unit")
-        if unit in UNITS:
+        if isinstance(unit, str) and unit in UNITS:
             scene.spacing, scene.spacing_unit = _lengths(stated.get("spacing")), unit
         scene.placement = _placement(stated)
     draft.format = "written"
@@ -42,7 +42,7 @@ def describe(tiff: TiffFile) -> FileDraft:
 def _stated(description: str) -> dict[str, Any]:
     try:
         stated = json.loads(description)[KEY]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return stated if isinstance(stated, dict) else {}
 
@@ -51,7 +51,7 @@ def _lengths(stated: Any) -> dict[str, float]:
     """Return a spacing, as far as it is one."""
     try:
         return {axis: float(stated[axis]) for axis in "XYZ" if 0 < float(stated.get(axis, 0)) < 1e6}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return {}
 
 
@@ -59,7 +59,7 @@ def _placement(stated: dict[str, Any]) -> Placement | None:
     try:
         origin = np.array(stated["origin"], dtype=np.float64)
         direction = np.array(stated["direction"], dtype=np.float64)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
     are_whole = origin.shape == (3,) and direction.shape == (3, 3)
     if not are_whole or not (np.isfinite(origin).all() and np.isfinite(direction).all()):
