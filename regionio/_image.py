@@ -98,7 +98,10 @@ class Image:
 
     @property
     def origin(self) -> NDArray[np.float64] | None:
-        """``float64[3]``, mm of the first pixel's centre in the patient, as DICOM has it, or None."""
+        """``float64[3]``, mm of the first pixel's centre in the patient; None where unknown.
+
+        As in DICOM, x runs to the patient's left, y to the back, z to the head.
+        """
         placement = self._index.placement
         return None if placement is None else placement.origin.copy()
 
@@ -156,15 +159,14 @@ class Image:
         Returns
         -------
         tuple
-            In units of `spacing_units`; None where the file does not tell. At the detector, where
-            that is all that a projection X-ray states, ``metadata["mammography"]`` how much larger.
+            In units of `spacing_units`; None where unknown. That of a projection X-ray is mostly at
+            the detector; ``metadata["mammography"]`` may tell by how much to divide it.
         """
         return tuple(self._index.spacing.get(axis) for axis in self._axes(dims))
 
     def spacing_units(self, dims: str | None = None) -> tuple[str | None, ...]:
         """Return the unit of each number that `spacing` returns; None where that is None."""
-        known = self._index.spacing
-        unit = self._index.spacing_unit
+        known, unit = self._index.spacing, self._index.spacing_unit
         return tuple(unit if axis in known else None for axis in self._axes(dims))
 
     @property
