@@ -11,6 +11,7 @@ import tifffile
 
 import regionio
 from regionio import UnsupportedFormatError
+from regionio.testing import ImageConformance
 from tests.dicom_files import noise
 
 WIDTH, HEIGHT = 48, 64
@@ -150,3 +151,16 @@ def test_pictures_behind_a_single_page_are_not_left_out_silently(tmp_path: Path)
         file.write(pixels.tobytes() * 2)
     with pytest.raises(UnsupportedFormatError, match="3 pictures behind a single page"):
         regionio.open(tmp_path / "a.tif")
+
+
+class TestHyperstack(ImageConformance):
+    regions = 8
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        stack(tmp_path / "a.tif", "C", (3,))
+        return tmp_path / "a.tif"
+
+    @pytest.fixture
+    def expected(self, path: Path) -> list[np.ndarray]:
+        return [np.moveaxis(tifffile.imread(path), 0, -1)]

@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 import regionio
 from regionio.cli import bands
 from regionio.cli.dicom_rows import HOW_TO_SEE, dicom_rows
+from regionio.testing import VolumeConformance
 from tests.cli.support import SLIDE, left_behind, patches_in, refused, run
 from tests.cli.test_read import load
 
@@ -28,6 +29,8 @@ COMMANDS: dict[str, list[Any]] = {
     "bench": ["--seconds", 0, "--threads", 0, "--patch", 64],
     "extract": ["out", "--size", 64, "--no-tissue"],
 }
+
+SMALL_SERIES = SLIDE.parent / "dcmqi_23x38x3"
 
 
 @pytest.fixture
@@ -349,6 +352,19 @@ def test_a_written_volume_is_one_again(series: Path, tmp_path: Path) -> None:
     )
     patch = part.read_region((3, 4, 1), (10, 12, 2))
     np.testing.assert_array_equal(patch, original.read_region((23, 34, 3), (10, 12, 2)))
+
+
+class TestWrittenVolume(VolumeConformance):
+    size = (9, 13, 2)
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        run("read", SMALL_SERIES, tmp_path / "a.tif", "--depth", 0)
+        return tmp_path / "a.tif"
+
+    @pytest.fixture
+    def expected(self) -> np.ndarray:
+        return np.asarray(regionio.open(SMALL_SERIES).read_region())
 
 
 @pytest.mark.parametrize(
