@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regionio._cuda_batches import CudaBatches
-from regionio._errors import ClosedError, DeviceError, RegionIOError
+from regionio._errors import DeviceError, RegionIOError
 from regionio._index import Encoding
 from regionio._reader import Reader
 from regionio._window import Window, stacked
@@ -144,16 +144,18 @@ class CudaJob:
             with self.cupy.cuda.Device(self._device):
                 self.cupy.cuda.get_current_stream().wait_event(self._event)
 
-    def wait(self, number: int) -> tuple[Any, BatchMemory | GivenMemory]:
-        """Return a batch's pixels and their memory, once what makes them is on its way."""
+    def wait(self, number: int) -> tuple[Any, BatchMemory | GivenMemory] | None:
+        """Return a batch's pixels and their memory, once what makes them is on its way.
+
+        None: nothing was begun, where the loader was closed.
+        """
         self._finished.wait()
         taken = self._batches.take(number)
         if number in self._errors:
             del taken  # who keeps the error keeps this frame
             raise self._errors[number]
         if taken is None:
-            msg = "the loader was closed while it was read"
-            raise ClosedError(msg)
+            return None
         with self.cupy.cuda.Device(self._device):  # each GPU has a current stream of its own
             stream = self.cupy.cuda.get_current_stream()
             stream.wait_event(self._event)

@@ -84,8 +84,7 @@ class CudaWork:
         self._tables: dict[np.dtype[Any], ValueTables | None] = {}
         self._batch_size = batch_size
         self._thread: DeviceThread = device_thread(reader.device)
-        self._number = reader.device
-        self._given = None if out is None else (out[None], current_event(self._number))
+        self._given = None if out is None else (out[None], current_event(reader.device))
         self._given_job: CudaJob | None = None
         self._next_region = self._regions = 0
         self._stats = ReadStats()
@@ -130,12 +129,13 @@ class CudaWork:
         not. Nobody can help the GPU's thread.
         """
         self._thread.check_process()
-        array, memory = batch.job.wait(batch.number)
-        if self._cancelled:
+        taken = batch.job.wait(batch.number)
+        if taken is None or self._cancelled:
             msg = "the loader was closed while it was read"
             raise ClosedError(msg)
+        array, memory = taken
         self._regions += len(batch.locations)
-        mask = None if batch.mask is None else uploaded_mask(self._number, batch.mask)
+        mask = None if batch.mask is None else uploaded_mask(self._thread.number, batch.mask)
         return self.reader.region(
             array, mask, batch.locations, batch.indices, batch_size=self._batch_size, memory=memory
         )

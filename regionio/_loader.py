@@ -244,8 +244,10 @@ class Loader:
         current = self._current
         if current is None:
             return self._epoch, self._skip
-        is_known = isinstance(self._locations, LocationSequence)
-        if current.exhausted or (is_known and current.delivered >= len(self)):
+        is_over = current.exhausted
+        if isinstance(self._locations, LocationSequence):
+            is_over = current.delivered >= len(self)  # before it has asked for more
+        if is_over:
             return self._epoch + 1, 0
         return self._epoch, current.delivered
 

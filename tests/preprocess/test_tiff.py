@@ -136,6 +136,22 @@ def test_tags_tell_where_everything_went(tmp_path: Path) -> None:
         assert image.format == "preprocessed"
 
 
+@pytest.mark.parametrize(
+    "spacing", ["7", '{"X": 1' + "0" * 400 + "}", "[" * 100_000], ids=["number", "huge", "deep"]
+)
+def test_a_spacing_that_can_not_be_read_is_that_of_the_tags(tmp_path: Path, spacing: str) -> None:
+    target = tmp_path / "v.tiff"
+    only(run([volume(tmp_path / "v.dcm")], target, Task(Preprocessor(crop=False))))
+    with regionio.open(target) as image:
+        by_tags = image.spacing("XY")
+    with tifffile.TiffFile(target, mode="r+") as file:
+        about = f'{{"regionio.preprocess": {{"spacing": {spacing}}}}}'
+        file.pages.first.tags["ImageDescription"].overwrite(about)
+    with regionio.open(target) as image:
+        assert (image.format, image.is_volume) == ("preprocessed", True)
+        assert image.spacing("XY") == pytest.approx(by_tags, rel=1e-5)
+
+
 def test_only_the_frames_that_are_wanted_are_decoded(tmp_path: Path) -> None:
     path = volume(tmp_path / "v.dcm", 9)
     whole = by_pydicom(pydicom.dcmread(path))

@@ -104,8 +104,7 @@ def explained(number: int, error: BaseException, nbytes: int) -> BaseException:
     nbytes
         Bytes of the regions that were read together.
     """
-    library = type(error).__module__.partition(".")[0]
-    if type(error).__name__ == "OutOfMemoryError" and library == "cupy":
+    if isinstance(error, _cupy().cuda.memory.OutOfMemoryError):
         msg = (
             f"the memory of cuda:{number} is full: regions that are read together take "
             f"{nbytes} bytes, and their tiles as many again; lower batch_size, have nothing read "
@@ -114,7 +113,7 @@ def explained(number: int, error: BaseException, nbytes: int) -> BaseException:
         return DeviceError(msg)
     if isinstance(error, RuntimeError) and str(error).startswith("CuPy failed to load"):
         return DeviceError(f"cuda:{number} can't be used: {error}: {EXTRAS}")
-    if library in {"cupy", "cupy_backends"}:
+    if type(error).__module__.partition(".")[0] in {"cupy", "cupy_backends"}:
         msg = (
             f"cuda:{number} failed: {error}. Where this was no lack of memory, what this process "
             "does on the GPU fails from now on: start another; nvidia-smi shows the GPU's state"

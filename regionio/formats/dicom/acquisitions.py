@@ -68,15 +68,13 @@ def volumes_of(instances: Sequence[Instance]) -> list[tuple[str, list[Instance]]
     most = max(Counter(places.values()).values())
     named: list[str] = []
     for keyword in APART:
-        parts = [[places[instance.path] for instance in part] for part in volumes.values()]
-        if all(len(set(part)) == len(part) for part in parts):
+        if _are_distinct(_places_in(volumes, places)):
             break
         finer = _parted(volumes, keyword)
         if len(volumes) < len(finer) <= most:  # no attribute that each slice has its own of
             volumes = finer
             named.append(keyword)
-    parts = [[places[instance.path] for instance in part] for part in volumes.values()]
-    if not named or not _are_volumes(parts):
+    if not named or not _are_volumes(_places_in(volumes, places)):
         return together
     return [
         (", ".join(f"{word}={value}" for word, value in zip(named, key, strict=True)), part)
@@ -93,11 +91,18 @@ def _parted(volumes: Volumes, keyword: str) -> Volumes:
     return finer
 
 
+def _places_in(volumes: Volumes, places: dict[str, Place]) -> list[list[Place]]:
+    return [[places[instance.path] for instance in part] for part in volumes.values()]
+
+
+def _are_distinct(parts: Sequence[list[Place]]) -> bool:
+    return all(len(set(part)) == len(part) for part in parts)
+
+
 def _are_volumes(parts: Sequence[list[Place]]) -> bool:
     """Return whether parts show the same places, or lie behind each other."""
     largest = max(map(set, parts), key=len)
-    are_distinct = all(len(set(part)) == len(part) for part in parts)
-    if not are_distinct or len(largest) == 1:
+    if not _are_distinct(parts) or len(largest) == 1:
         return False
     return all(largest.issuperset(part) for part in parts) or _are_in_a_row(parts)
 

@@ -318,9 +318,10 @@ def order_in_time(geometry: FrameGeometry) -> NDArray[np.int64] | None:
         if order is None:
             return None
         orders.append(frames[order])
-    positions = geometry.position[np.stack(orders)]
+    by_time = np.stack(orders)
+    positions = geometry.position[by_time]
     same = np.abs(positions - positions[0]).max(initial=0) <= SAME_PLACE
-    return np.stack(orders) if same else None
+    return by_time if same else None
 
 
 def _is_monotonic(distance: NDArray[np.float64]) -> bool:

@@ -9,7 +9,7 @@ from tifffile import TiffFile, TiffPage
 from regionio.formats.pyramid import explained_by_one_factor
 from regionio.formats.tiff.draft import FileDraft, LevelDraft, SceneDraft
 
-__all__ = ["describe", "is_mask", "pages_of", "scenes_by_geometry"]
+__all__ = ["describe", "pages_of", "scenes_by_geometry"]
 
 MASK = 4
 """Bit of NewSubfileType: transparency mask."""

@@ -20,7 +20,7 @@ from regionio.formats.tiff.resolution import (
     rational,
     resolution_spacing,
 )
-from regionio.formats.tiff.vendors.generic import is_mask, pages_of, scenes_by_geometry
+from regionio.formats.tiff.vendors import generic
 
 __all__ = ["describe", "recognises"]
 
@@ -57,10 +57,10 @@ def describe(tiff: TiffFile) -> FileDraft:
     """
     first = tiff.pages.first
     stated = description_values(str(first.description))
-    scenes = scenes_by_geometry([page for page in pages_of(tiff) if not is_mask(page)])
-    for scene in scenes:
+    draft = generic.describe(tiff)
+    for scene in draft.scenes:
         scene.spacing = _spacing(first, stated)
-    levels = scenes[0].levels
+    levels = draft.scenes[0].levels
     pages, samples = len(levels[0].pages), int(first.samplesperpixel)
     frames, slices, channels = (_count(stated, key) for key in COUNTS)
     if samples > 1 and frames * slices == pages:
@@ -74,7 +74,8 @@ def describe(tiff: TiffFile) -> FileDraft:
         for level in levels:
             level.pages = [level.pages[number] for number in order]
             level.counts = frames, channels, slices
-    return FileDraft("imagej", scenes, {"imagej": stated})
+    draft.format, draft.metadata = "imagej", {"imagej": stated}
+    return draft
 
 
 def _check_whole(tiff: TiffFile, wanted: int, pages: int) -> None:
@@ -124,9 +125,9 @@ def _spacing(page: TiffPage, stated: dict[str, Any]) -> dict[str, float]:
     unit = MICROMETERS.get(str(stated.get("unit")))
     if unit is None:
         return {}
-    depth = stated.get("spacing")
-    is_length = isinstance(depth, int | float) and 0 < depth < MOST_SPACING
-    found = {"Z": unit * depth} if is_length and depth is not None else {}
+    found, depth = {}, stated.get("spacing")
+    if isinstance(depth, int | float) and 0 < depth < MOST_SPACING:
+        found["Z"] = unit * depth
     if unit == 1.0 and int(page.tags.valueof(RESOLUTION_UNIT) or 0) == CENTIMETER:
         return {**resolution_spacing(page), **found}  # as ImageJ has it
     for axis, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):

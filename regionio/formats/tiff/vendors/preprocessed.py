@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from tifffile import TiffFile
 
 from regionio.formats.tiff.draft import FileDraft
 from regionio.formats.tiff.resolution import resolution_spacing
+from regionio.formats.tiff.stated import is_stated, lengths, stated
 from regionio.formats.tiff.vendors import generic
 
 __all__ = ["KEY", "ORIGINAL_NAME", "describe", "recognises"]
@@ -20,13 +18,12 @@ ORIGINAL_NAME = b"dicom-preprocessing"
 """What the original's Software begins with, which are bytes and no text."""
 
 SOFTWARE = 305
-AXES = "XYZ"
 
 
 def recognises(tiff: TiffFile) -> bool:
     """Return whether the description is ours, or the software the original."""
     first = tiff.pages.first
-    if str(first.description).startswith(f'{{"{KEY}"'):
+    if is_stated(tiff, KEY):
         return True
     software = first.tags.valueof(SOFTWARE)
     return isinstance(software, bytes) and software.startswith(ORIGINAL_NAME)
@@ -40,19 +37,9 @@ def describe(tiff: TiffFile) -> FileDraft:
     draft = generic.describe(tiff)
     first = tiff.pages.first
     spacing = {axis: value / 1000 for axis, value in resolution_spacing(first).items()}
-    stated = _stated(str(first.description))
-    spacing.update({axis: stated[axis] for axis in AXES if axis in stated})
+    spacing.update(lengths(stated(tiff, KEY).get("spacing")))
     for scene in draft.scenes:
         scene.spacing, scene.spacing_unit = spacing, "millimeter"
         scene.is_volume = scene.levels[0].counts[2] > 1
     draft.format = "preprocessed"
     return draft
-
-
-def _stated(description: str) -> dict[str, Any]:
-    """Return the spacing that the description states, as far as it can be read."""
-    try:
-        spacing = json.loads(description)[KEY]["spacing"]
-        return {axis: float(value) for axis, value in spacing.items() if 0 < float(value) < 1e6}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
